@@ -47,8 +47,8 @@ class Mount:
         kind: a file system type, or "bind".
         source: host path for binds, else the word shown in /proc/mounts.
         target: absolute path inside the container.
-        options: as Docker lists them: "ro", "nosuid", "noexec", "nodev", "rbind", "rro", "rprivate",
-            "rslave", "rshared", ...; everything unknown is data for the file system (size=, mode=).
+        options: as Docker lists them: "ro", "nosuid", "noexec", "nodev", "rbind", "rro",
+            "rprivate", "rslave", "rshared", ...; everything unknown is data for the file system.
         make_source: "directory" creates a missing bind source; "" fails on it.
     """
 
@@ -85,11 +85,15 @@ class Resources:
     """Limits, in Docker's HostConfig units; None and 0 mean "not limited" unless said otherwise.
 
     Attributes:
-        memory: bytes. memory_swap: bytes of memory + swap, -1 unlimited. memory_reservation: bytes.
-        nano_cpus: billionths of a CPU. cpu_period, cpu_quota: microseconds. cpu_shares: relative, 1024 = 1.
-        pids_limit: count; 0 or -1 unlimited. blkio_weight: 10..1000.
-        device_rules: cgroup device rules in order, e.g. "c 1:3 rwm", "a *:* rwm"; appended to the default
-            allow-list. privileged: every device is allowed.
+        memory, memory_reservation: bytes.
+        memory_swap: bytes of memory and swap together; -1 unlimited.
+        nano_cpus: billionths of a CPU.
+        cpu_period, cpu_quota: microseconds.
+        cpu_shares: relative to 1024.
+        pids_limit: count; 0 or -1 unlimited.
+        blkio_weight: 10..1000.
+        device_rules: cgroup device rules in order ("c 1:3 rwm"), appended to the default allow-list.
+        privileged: every device is allowed.
     """
 
     memory: int = 0
@@ -117,7 +121,10 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rlimit:
-    """A resource limit by its ulimit name ("nofile"); -1 is unlimited. Clamped where the engine may not raise it."""
+    """A resource limit by its ulimit name ("nofile"); -1 is unlimited.
+
+    Clamped, with a warning, where the engine may not raise it.
+    """
 
     name: str
     soft: int
@@ -131,7 +138,8 @@ class LogTarget:
     Attributes:
         driver: "json-file", "local" or "none".
         path: absolute path of the active file; rotated ones get ".1", ".2", ...
-        max_bytes: rotate beyond it; 0 never. max_files: how many files are kept, the active one included.
+        max_bytes: rotate beyond it; 0 never.
+        max_files: how many files are kept, the active one included.
         attrs: constant key/value pairs written with each record (labels, env, tag).
     """
 

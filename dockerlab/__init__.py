@@ -1,0 +1,1 @@
+"""dockerlab: a container lab that lives in Jupyter."""

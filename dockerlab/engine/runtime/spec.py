@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from dockerlab.engine.model.limits import Resources, ThrottleDevice
+from dockerlab.engine.model.mount import Mount
 from dockerlab.engine.model.rootfs import Rootfs
+
+# Part of a Spec, kept in model/ because linux/ needs the words too; re-exported for readers of it.
+__all__ = [
+    "Device", "LogTarget", "Mount", "Namespaces", "ProcessKind", "Resources", "Rlimit", "Spec",
+    "ThrottleDevice",
+]  # fmt: skip
 
 
 class ProcessKind(StrEnum):
@@ -40,26 +48,6 @@ class Namespaces:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
-    """One mount below the container's root, in the words of mount(8).
-
-    Attributes:
-        kind: a file system type, or "bind".
-        source: host path for binds, else the word shown in /proc/mounts.
-        target: absolute path inside the container.
-        options: as Docker lists them: "ro", "nosuid", "noexec", "nodev", "rbind", "rro",
-            "rprivate", "rslave", "rshared", ...; everything unknown is data for the file system.
-        make_source: "directory" creates a missing bind source; "" fails on it.
-    """
-
-    kind: str
-    source: str
-    target: str
-    options: tuple[str, ...] = ()
-    make_source: Literal["", "directory"] = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """A device node to appear in the container; numbers are those of the host node."""
 
@@ -69,54 +57,6 @@ class Device:
     minor: int
     mode: int = 0o666
     access: str = "rwm"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThrottleDevice:
-    """A limit on one block device: bytes or operations a second."""
-
-    major: int
-    minor: int
-    rate: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """Limits, in Docker's HostConfig units; None and 0 mean "not limited" unless said otherwise.
-
-    Attributes:
-        memory, memory_reservation: bytes.
-        memory_swap: bytes of memory and swap together; -1 unlimited.
-        nano_cpus: billionths of a CPU.
-        cpu_period, cpu_quota: microseconds.
-        cpu_shares: relative to 1024.
-        pids_limit: count; 0 or -1 unlimited.
-        blkio_weight: 10..1000.
-        device_rules: cgroup device rules in order ("c 1:3 rwm"), appended to the default allow-list.
-        privileged: every device is allowed.
-    """
-
-    memory: int = 0
-    memory_swap: int = 0
-    memory_reservation: int = 0
-    memory_swappiness: int | None = None
-    oom_kill_disable: bool = False
-    nano_cpus: int = 0
-    cpu_shares: int = 0
-    cpu_period: int = 0
-    cpu_quota: int = 0
-    cpu_realtime_period: int = 0
-    cpu_realtime_runtime: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-    pids_limit: int = 0
-    blkio_weight: int = 0
-    read_bps: tuple[ThrottleDevice, ...] = ()
-    write_bps: tuple[ThrottleDevice, ...] = ()
-    read_iops: tuple[ThrottleDevice, ...] = ()
-    write_iops: tuple[ThrottleDevice, ...] = ()
-    device_rules: tuple[str, ...] = ()
-    privileged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +106,8 @@ class Spec:
         join_pid: exec only: host pid of the container's init, whose namespaces and root are joined.
         exit_path: absolute path of the exit record the shim writes; "" for none.
         run_dir: directory for the shim's socket `s` and pid file `pid`.
-        stdin_open: keep a stdin; otherwise it is /dev/null. stdin_once: it closes with the first attacher.
+        stdin_open: keep a stdin; otherwise it is /dev/null.
+        stdin_once: stdin closes with the first attacher that had it.
     """
 
     id: str
@@ -196,7 +137,7 @@ class Spec:
     readonly_paths: tuple[str, ...] = ()
     readonly_rootfs: bool = False
     privileged: bool = False
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
     rlimits: tuple[Rlimit, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     oom_score_adj: int = 0

@@ -25,41 +25,12 @@ _ARCHITECTURES: dict[str, tuple[str, str | None]] = {
     "armel": ("arm", "v6"),
 }
 _KNOWN_ARCHITECTURES = frozenset(
-    [
-        "386",
-        "amd64",
-        "arm",
-        "arm64",
-        "loong64",
-        "mips",
-        "mips64",
-        "mips64le",
-        "mipsle",
-        "ppc64",
-        "ppc64le",
-        "riscv64",
-        "s390x",
-        "wasm",
-    ]
+    ("386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle")
+    + ("ppc64", "ppc64le", "riscv64", "s390x", "wasm")
 )
 _KNOWN_SYSTEMS = frozenset(
-    [
-        "aix",
-        "android",
-        "darwin",
-        "dragonfly",
-        "freebsd",
-        "illumos",
-        "ios",
-        "js",
-        "linux",
-        "netbsd",
-        "openbsd",
-        "plan9",
-        "solaris",
-        "wasip1",
-        "windows",
-    ]
+    ("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux")
+    + ("netbsd", "openbsd", "plan9", "solaris", "wasip1", "windows")
 )
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
 _ATTESTATION = "vnd.docker.reference.type"

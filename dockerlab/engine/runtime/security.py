@@ -1,0 +1,72 @@
+"""Read `--security-opt`: which seccomp profile, which AppArmor profile, new privileges or not.
+
+Knows:   the words Docker takes, with `=` and with the older `:`.
+Refuses: to compile or to load; `linux/seccomp.py` compiles, `runtime/init.py` installs.
+Source:  moby daemon/daemon_unix.go, parseSecurityOpt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dockerlab.engine.linux import capabilities, seccomp
+from dockerlab.errors import InvalidRequest
+from dockerlab.wire.query import truthy
+
+UNCONFINED = "unconfined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityOptions:
+    """What `--security-opt` asked for; "" leaves the engine's default."""
+
+    seccomp: str = ""
+    apparmor: str = ""
+    no_new_privileges: bool = False
+
+
+def security_options(words: Iterable[str]) -> SecurityOptions:
+    """Read the options of one container.
+
+    Raises:
+        InvalidRequest: an option Docker does not have.
+    """
+    profile = apparmor = ""
+    no_new = False
+    for word in words:
+        if word == "no-new-privileges":
+            no_new = True
+            continue
+        key, separator, value = word.partition("=")
+        if not separator:
+            key, separator, value = word.partition(":")
+        match key:
+            case "no-new-privileges":
+                no_new = truthy(value)
+            case "seccomp":
+                profile = "" if value == "builtin" else value
+            case "apparmor":
+                apparmor = value
+            case "label" | "systempaths" | "writable-cgroups":
+                continue
+            case _:
+                raise InvalidRequest(f'invalid --security-opt 1: "{word}"')
+    return SecurityOptions(seccomp=profile, apparmor=apparmor, no_new_privileges=no_new)
+
+
+def seccomp_program(profile: str, bounding: Sequence[int], *, privileged: bool) -> bytes | None:
+    """Compile the filter a process gets; None leaves it unconfined.
+
+    Args:
+        profile: "" for the built-in one, "unconfined", or the JSON text of a profile.
+        bounding: capability numbers, which decide what the profile includes.
+        privileged: privileged containers have no filter unless they bring one.
+
+    Raises:
+        InvalidRequest: the profile can't be read.
+    """
+    if profile == UNCONFINED or (privileged and not profile):
+        return None
+    names = frozenset(capabilities.name_of(number) for number in bounding)
+    return seccomp.compile_profile(profile, names) if profile else seccomp.default_program(names)

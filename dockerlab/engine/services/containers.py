@@ -1,0 +1,203 @@
+"""The verbs of containers: create, remove, rename, update, prune; and who owns their parts.
+
+Knows:   that a creation or a removal is whole or has left nothing.
+Refuses: HTTP; runs (`supervision`), execs (`execs`), reading (`reading`).
+Source:  moby daemon/{create,delete,rename,update,prune}.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+
+from dockerlab.engine.model.container import Container
+from dockerlab.engine.model.lifecycle import Move, Status, after
+from dockerlab.engine.runtime.translate import resources
+from dockerlab.engine.services import creation, limits, names, restarts
+from dockerlab.engine.services.container_events import ContainerEvents
+from dockerlab.engine.services.directory import Directory
+from dockerlab.engine.services.execs import Execs
+from dockerlab.engine.services.rooms import Rooms
+from dockerlab.engine.services.supervision import Supervisor
+from dockerlab.errors import Conflict, DockerlabError, InvalidRequest
+from dockerlab.wire.documents import CreateContainer, UpdateContainer
+
+
+class Containers:
+    """All containers of this engine."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self.directory = Directory(rooms.containers)
+        self.execs = Execs(rooms, self.directory)
+        self.supervisor = Supervisor(rooms, self.directory, self._auto_remove)
+        self._events = ContainerEvents(rooms.events)
+        self._pruning = asyncio.Lock()
+
+    async def create(self, request: CreateContainer, name: str) -> tuple[str, list[str]]:
+        """Make a container; nothing runs yet.
+
+        Returns:
+            Its id, and warnings about limits this machine can't hold.
+
+        Raises:
+            NotFound: no such image here. Conflict: the name is taken. InvalidRequest: see text.
+        """
+        if not request.image:
+            raise InvalidRequest("config.Image must not be empty")
+        image = self._rooms.store.images.resolve(request.image)
+        fresh_id = names.new_id()
+        taken = self.directory.reserve(name, fresh_id)
+        try:
+            facts = creation.Facts(
+                id=fresh_id,
+                name=taken,
+                now_ns=time.time_ns(),
+                host_name=socket.gethostname(),
+                cgroup_version=self._rooms.hierarchy.version,
+                cpus=os.cpu_count() or 1,
+            )
+            container = creation.decide(request, image, facts)
+            container = await self._furnished(container)
+        except BaseException:
+            self.directory.release(taken)
+            raise
+        self._events.emit(container, "create")
+        wanted = resources(container.host)
+        return fresh_id, self._rooms.hierarchy.warnings(wanted)
+
+    async def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a container, its writable layer and its log.
+
+        Args:
+            name: of the container.
+            force: end it first if it runs.
+            volumes: its anonymous volumes go too.
+
+        Raises:
+            Conflict: it runs and `force` was not asked for, or it is being removed already.
+        """
+        container = self.directory.find(name)
+        if force:
+            await self.supervisor.end(container.id)
+        async with self.directory.live(container.id).lock:
+            await self._remove(container.id, volumes=volumes or container.host.auto_remove)
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """Give a container another name.
+
+        Raises:
+            Conflict: somebody has that name. InvalidRequest: it can't be one, or it is the same.
+        """
+        container = self.directory.find(name)
+        if not new_name:
+            raise InvalidRequest("Neither old nor new names may be empty")
+        if names.checked(new_name) == container.name:
+            raise InvalidRequest("Renaming a container with the same name as its current name")
+        try:
+            taken = self.directory.reserve(new_name, container.id)
+        except Conflict as error:
+            raise Conflict(
+                f"Error when allocating new name: {error.message}", hint=error.hint
+            ) from None
+        renamed = replace(self.directory.get(container.id), name=taken)
+        await self._rooms.containers.put(container.id, renamed)
+        self.directory.release(container.name)
+        self._events.emit(renamed, "rename", oldName=f"/{container.name}")
+
+    async def update(self, name: str, wishes: UpdateContainer) -> list[str]:
+        """Change limits and restart policy, also of a running container.
+
+        Raises:
+            InvalidRequest, Conflict: a limit that can't be; nothing has changed then.
+        """
+        container = self.directory.find(name)
+        async with self.directory.live(container.id).lock:
+            container = self.directory.get(container.id)
+            changes = {
+                field: value
+                for field, value in msgspec.structs.asdict(wishes).items()
+                if value and field != "restart_policy"
+            }
+            host = msgspec.structs.replace(container.host, **changes)
+            if wishes.restart_policy is not None and wishes.restart_policy.name:
+                restarts.check_policy(wishes.restart_policy, auto_remove=host.auto_remove)
+                host = msgspec.structs.replace(host, restart_policy=wishes.restart_policy)
+            limits.check(host, os.cpu_count() or 1)
+            wanted = resources(host)
+            if container.state.pid:
+                group = self._rooms.hierarchy.group(container.id)
+                try:
+                    await asyncio.to_thread(group.update, wanted)
+                except DockerlabError as error:
+                    raise Conflict(
+                        f"Cannot update container {container.id}: {error.message}", hint=error.hint
+                    ) from error
+            updated = replace(self.directory.get(container.id), host=host)
+            await self._rooms.containers.put(container.id, updated)
+        self._events.emit(updated, "update")
+        return self._rooms.hierarchy.warnings(wanted)
+
+    async def prune(self, keep: Mapping[str, object] | None = None) -> tuple[list[str], int]:
+        """Remove every container that is at rest and not in `keep`.
+
+        Returns:
+            The ids removed, and the bytes that were freed.
+
+        Raises:
+            Conflict: another prune is under way.
+        """
+        if self._pruning.locked():
+            raise Conflict("a prune operation is already running")
+        async with self._pruning:
+            removed, freed = [], 0
+            for container in self.directory.all():
+                resting = container.state.status in {Status.CREATED, Status.EXITED, Status.DEAD}
+                if not resting or (keep and container.id in keep):
+                    continue
+                freed += await asyncio.to_thread(self._rooms.store.snapshots.size, container.id)
+                await self.remove(container.id)
+                removed.append(container.id)
+        return removed, freed
+
+    async def _furnished(self, container: Container) -> Container:
+        """Give it a snapshot, its volumes and its row; on any failure nothing of them remains."""
+        snapshots, volumes = self._rooms.store.snapshots, self._rooms.volumes
+        image = self._rooms.store.images.get(container.image_id)
+        try:
+            rootfs = await asyncio.to_thread(snapshots.prepare, container.id, image.layers)
+            points = await volumes.prepare(container, rootfs)
+            container = replace(container, mounts=points)
+            await self._rooms.containers.put(container.id, container)
+        except BaseException:
+            await volumes.release(container.id, remove_anonymous=True)
+            await asyncio.to_thread(snapshots.remove, container.id)
+            raise
+        return container
+
+    async def _auto_remove(self, container_id: str) -> None:
+        async with self.directory.live(container_id).lock:
+            await self._remove(container_id, volumes=True)
+
+    async def _remove(self, container_id: str, *, volumes: bool) -> None:
+        container = self.directory.get(container_id)
+        before = container.state
+        status = after(before.status, Move.REMOVE, name=container.name, container_id=container.id)
+        await self._rooms.containers.put(
+            container.id, replace(container, state=replace(before, status=status))
+        )
+        live = self.directory.live(container.id)
+        self.execs.forget(container.id)
+        await self._rooms.networks.release(container.id)
+        await self._rooms.volumes.release(container.id, remove_anonymous=volumes)
+        await self._rooms.containers.delete(container.id)
+        self.directory.forget(container)
+        await asyncio.to_thread(self._rooms.store.snapshots.remove, container.id)
+        self._events.emit(container, "destroy")
+        live.waiters.announce_removal(before.exit_code)

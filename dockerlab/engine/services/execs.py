@@ -1,0 +1,192 @@
+"""Run more programs in a running container: exec create, start, resize, inspect.
+
+Knows:   one record per exec, kept in memory until its container's run is over.
+Refuses: HTTP; how a process joins namespaces (the shim's business).
+Source:  moby daemon/exec.go; engine API 1.50, "Exec".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from dockerlab.engine.linux import capabilities
+from dockerlab.engine.model.container import Container
+from dockerlab.engine.model.lifecycle import Status, not_running
+from dockerlab.engine.runtime import translate
+from dockerlab.engine.runtime.launcher import Exit, Process, StartFailed
+from dockerlab.engine.runtime.security import seccomp_program, security_options
+from dockerlab.engine.runtime.spec import ProcessKind, Spec
+from dockerlab.engine.services.container_events import ContainerEvents
+from dockerlab.engine.services.directory import Directory
+from dockerlab.engine.services.names import new_id
+from dockerlab.engine.services.rooms import Rooms
+from dockerlab.engine.services.streams import Client
+from dockerlab.errors import Conflict, DockerlabError, InvalidRequest, NotFound
+from dockerlab.wire.documents import ExecConfig
+
+
+@dataclass(slots=True)
+class Exec:
+    """One exec: what was asked and how far it is. `exit_code` is None until it has ended."""
+
+    id: str
+    container_id: str
+    config: ExecConfig
+    process: Process | None = None
+    started: bool = False
+    running: bool = False
+    exit_code: int | None = None
+    pid: int = 0
+
+
+class Execs:
+    """All execs of this engine's containers."""
+
+    def __init__(self, rooms: Rooms, directory: Directory) -> None:
+        self._rooms, self._directory = rooms, directory
+        self._events = ContainerEvents(rooms.events)
+        self._execs: dict[str, Exec] = {}
+
+    def create(self, name: str, config: ExecConfig) -> str:
+        """Note an exec; nothing runs yet.
+
+        Raises:
+            Conflict: the container does not run. InvalidRequest: there is no command.
+        """
+        container = self._directory.find(name)
+        self._check_running(container)
+        if not config.cmd:
+            raise InvalidRequest("No exec command specified")
+        made = Exec(id=new_id(), container_id=container.id, config=config)
+        self._execs[made.id] = made
+        self._directory.live(container.id).execs.append(made.id)
+        self._emit(made, container, "exec_create")
+        return made.id
+
+    def find(self, exec_id: str) -> Exec:
+        """Get an exec.
+
+        Raises:
+            NotFound: it is unknown, or its container's run is over.
+        """
+        found = self._execs.get(exec_id)
+        if found is None:
+            raise NotFound(f"No such exec instance: {exec_id}")
+        return found
+
+    async def start(self, exec_id: str, client: Client | None) -> None:
+        """Start an exec; with a client, stay until its program has ended.
+
+        Raises:
+            Conflict: it has run before, or its container no longer runs.
+            InvalidRequest, Failed: the program can't be run.
+        """
+        found = self.find(exec_id)
+        if found.started:
+            state = "is already running" if found.running else "has already run"
+            raise Conflict(f"exec command {exec_id} {state}")
+        container = self._directory.get(found.container_id)
+        self._check_running(container)
+        found.started = True
+        try:
+            process = await self._launch(found, container, client)
+        except DockerlabError as error:
+            found.exit_code = error.exit_code if isinstance(error, StartFailed) else 126
+            raise
+        ended = self._rooms.tasks.spawn(
+            self._watch(found, process), name=f"watch exec {exec_id[:12]}"
+        )
+        if client is not None:
+            await asyncio.shield(ended)
+
+    async def resize(self, exec_id: str, height: int, width: int) -> None:
+        """Tell an exec's terminal its size.
+
+        Raises:
+            InvalidRequest: it has not been started.
+        """
+        found = self.find(exec_id)
+        if found.process is None:
+            raise InvalidRequest("exec process is not started")
+        await found.process.resize(height, width)
+
+    def forget(self, container_id: str) -> None:
+        """Drop the execs of a run that is over."""
+        live = self._directory.live(container_id)
+        for exec_id in live.execs:
+            self._execs.pop(exec_id, None)
+        live.execs.clear()
+
+    async def _launch(self, found: Exec, container: Container, client: Client | None) -> Process:
+        process = await self._rooms.launcher.launch(self._spec(found, container))
+        try:
+            if client is not None:
+                await client.join(process)
+            await process.go()
+        except BaseException:
+            await process.abort()
+            raise
+        found.process, found.running, found.pid = process, True, process.pid
+        self._emit(found, container, "exec_start")
+        return process
+
+    async def _watch(self, found: Exec, process: Process) -> Exit:
+        last = await process.wait()
+        found.running, found.exit_code = False, last.code
+        container = self._rooms.containers.get(found.container_id)
+        if container is not None:
+            self._events.emit(container, "exec_die", execID=found.id, exitCode=str(last.code))
+        return last
+
+    def _spec(self, found: Exec, container: Container) -> Spec:
+        config, host = found.config, container.host
+        tty = config.tty
+        privileged = host.privileged or config.privileged
+        bounding = capabilities.resolve(host.cap_add, host.cap_drop, privileged=privileged)
+        options = security_options(host.security_opt)
+        entries = {
+            entry.partition("=")[0]: entry for entry in translate.environment(container, tty=tty)
+        }
+        run_dir = self._rooms.settings.run / "c" / found.id[:16]
+        return Spec(
+            id=found.id,
+            kind=ProcessKind.EXEC,
+            cgroup=container.id,
+            args=tuple(config.cmd),
+            env=translate.with_entries(entries, config.env),
+            cwd=config.working_dir or container.config.working_dir or "/",
+            user=config.user or container.config.user,
+            groups_add=tuple(host.group_add),
+            tty=tty,
+            console_size=translate.console_size(config.console_size),
+            stdin_open=config.attach_stdin,
+            stdin_once=True,
+            capabilities=bounding,
+            no_new_privileges=options.no_new_privileges,
+            seccomp=seccomp_program(options.seccomp, bounding, privileged=host.privileged),
+            oom_score_adj=host.oom_score_adj,
+            join_pid=container.state.pid,
+            run_dir=str(run_dir),
+        )
+
+    def _emit(self, found: Exec, container: Container, action: str) -> None:
+        command = " ".join(found.config.cmd)
+        self._events.emit(container, f"{action}: {command}", execID=found.id)
+
+    @staticmethod
+    def _check_running(container: Container) -> None:
+        match container.state.status:
+            case Status.PAUSED:
+                raise Conflict(
+                    f"Container {container.id} is paused, unpause the container before exec",
+                    hint=f"docker unpause {container.name}",
+                )
+            case Status.RESTARTING:
+                raise Conflict(
+                    f"Container {container.id} is restarting, wait until the container is running"
+                )
+            case Status.RUNNING:
+                return
+            case _:
+                raise not_running(container.id)

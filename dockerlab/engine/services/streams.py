@@ -1,0 +1,49 @@
+"""A client's raw connection that wants to be joined to a program's streams.
+
+Knows:   which streams it wants, whether they are framed, which keys let go.
+Refuses: to copy a byte: the connection itself goes to the shim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass, field
+
+from dockerlab.engine.runtime.launcher import Attached, Process
+
+
+@dataclass(slots=True, kw_only=True)
+class Client:
+    """A hijacked connection.
+
+    Attributes:
+        sock: non-blocking; the client's answer head is already on it.
+        pending: what the client sent before the hand-over; it comes first on stdin.
+        joined: becomes the attachment once the process exists.
+    """
+
+    sock: socket.socket
+    pending: bytes = b""
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    framed: bool = True
+    detach_keys: bytes = b""
+    joined: asyncio.Future[Attached] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    async def join(self, process: Process) -> None:
+        """Hand the connection to the shim of `process`."""
+        attached = await process.attach(
+            self.sock,
+            stdin=self.stdin,
+            stdout=self.stdout,
+            stderr=self.stderr,
+            framed=self.framed,
+            detach_keys=self.detach_keys,
+            pending=self.pending,
+        )
+        if not self.joined.done():
+            self.joined.set_result(attached)

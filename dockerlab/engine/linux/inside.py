@@ -1,0 +1,84 @@
+"""Paths inside a root that is not ours: opened and made without ever leaving it.
+
+Knows:   openat2(RESOLVE_IN_ROOT) for opening; how missing directories and files are made below.
+Refuses: to follow a link, "..", or a magic link of /proc out of the root; anything heavy.
+Source:  man 2 openat2. Images are hostile: /etc may be a link to /etc of the host.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from dockerlab.engine.linux.syscalls import RESOLVE_IN_ROOT, openat2
+
+_MAX_LINKS = 40
+_RETRIES = 64
+
+
+def open_inside(root: int, path: str, flags: int, mode: int = 0) -> int:
+    """Open `path` as a process whose root is the descriptor `root` would."""
+    for _ in range(_RETRIES):
+        try:
+            return openat2(root, path, flags, RESOLVE_IN_ROOT, mode)
+        except OSError as error:
+            # Somebody moved a directory while ".." was being resolved.
+            if error.errno != errno.EAGAIN:
+                raise
+    raise OSError(errno.EAGAIN, f"open {path}: {os.strerror(errno.EAGAIN)}")
+
+
+def directory_inside(root: int, path: str, mode: int = 0o755) -> int:
+    """Open a directory below the root by an O_PATH descriptor; what is missing is made."""
+    return _directory(root, path, mode, _MAX_LINKS)
+
+
+def _directory(root: int, path: str, mode: int, links: int) -> int:
+    try:
+        return open_inside(root, path, os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        if links == 0:
+            raise OSError(errno.ELOOP, f"mkdir {path}: {os.strerror(errno.ELOOP)}") from None
+    parent_path, name = _split(path)
+    if not name:
+        raise FileNotFoundError(errno.ENOENT, f"open {path}: {os.strerror(errno.ENOENT)}")
+    parent = _directory(root, parent_path, mode, links)
+    try:
+        try:
+            os.mkdir(name, mode, dir_fd=parent)
+        except FileExistsError:
+            # A link to nowhere: the directory is made where it leads.
+            target = os.readlink(name, dir_fd=parent)
+            joined = target if target.startswith("/") else f"{parent_path}/{target}"
+            return _directory(root, joined, mode, links - 1)
+    finally:
+        os.close(parent)
+    return open_inside(root, path, os.O_PATH | os.O_DIRECTORY)
+
+
+def file_inside(root: int, path: str) -> int:
+    """Open anything below the root by an O_PATH descriptor; an empty file is made if missing."""
+    try:
+        return open_inside(root, path, os.O_PATH)
+    except FileNotFoundError:
+        parent_path, name = _split(path)
+    parent = directory_inside(root, parent_path)
+    try:
+        made = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=parent)
+        os.close(made)
+    finally:
+        os.close(parent)
+    return open_inside(root, path, os.O_PATH)
+
+
+def parent_inside(root: int, path: str) -> tuple[int, str]:
+    """Open the directory that holds `path` (made if missing), and give the last name."""
+    parent_path, name = _split(path)
+    if name in {"", ".", ".."}:
+        raise OSError(errno.EINVAL, f"{path}: {os.strerror(errno.EINVAL)}")
+    return directory_inside(root, parent_path), name
+
+
+def _split(path: str) -> tuple[str, str]:
+    parent, _, name = path.rstrip("/").rpartition("/")
+    return parent or "/", name

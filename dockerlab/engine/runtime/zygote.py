@@ -1,0 +1,67 @@
+"""The zygote: forks shims and other light processes of the engine, on request.
+
+Knows:   how to fork cheaply: one thread, few imports, a frozen heap.
+Refuses: everything else. It ends with its engine; what it forked goes on.
+Source:  measured: a fresh interpreter costs 9-23 ms, a fork of this process 0.4 ms.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from typing import Any, NoReturn
+
+from dockerlab.engine.runtime import packets, shim
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Serve the engine on the socket that is the first argument.
+
+    Args:
+        arguments: socket's descriptor; then NAME=MODULE for each further kind of process.
+    """
+    engine = socket.socket(fileno=int(arguments[0]))
+    os.set_inheritable(engine.fileno(), False)
+    # The descriptor by which our executable was found, see zygote_host.py.
+    os.closerange(3, engine.fileno())
+    os.closerange(engine.fileno() + 1, 1 << 16)
+    entries = {}
+    for word in arguments[1:]:
+        name, _, module = word.partition("=")
+        entries[name] = importlib.import_module(module).run
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()
+    gc.freeze()
+    packets.send(engine, {"ready": os.getpid()})
+    while True:
+        try:
+            document, descriptors = packets.receive(engine)
+        except ConnectionResetError:
+            os._exit(0)
+        if document is None:
+            os._exit(0)
+        if os.fork() == 0:
+            engine.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _be(document, descriptors, entries)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _be(document: dict[str, Any], descriptors: list[int], entries: dict[str, Any]) -> NoReturn:
+    try:
+        request = json.loads(packets.unseal(descriptors[1]))
+        if document["be"] == "shim":
+            joined = descriptors[2] if len(descriptors) > 2 else -1
+            shim.run(socket.socket(fileno=descriptors[0]), request, joined)
+        os.setsid()
+        entries[document["be"]](request, descriptors[0], descriptors[2])
+    except BaseException as error:  # noqa: BLE001 - a fork must never fall back into the loop
+        sys.stderr.write(f"{document.get('be')}: {type(error).__name__}: {error}\n")
+    os._exit(1)

@@ -24,14 +24,15 @@ _ARCHITECTURES: dict[str, tuple[str, str | None]] = {
     "armhf": ("arm", "v7"),
     "armel": ("arm", "v6"),
 }
-_KNOWN_ARCHITECTURES = frozenset(
-    ("386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle")
-    + ("ppc64", "ppc64le", "riscv64", "s390x", "wasm")
+_ARCHITECTURE_WORDS = (
+    "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x wasm"
 )
-_KNOWN_SYSTEMS = frozenset(
-    ("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux")
-    + ("netbsd", "openbsd", "plan9", "solaris", "wasip1", "windows")
+_SYSTEM_WORDS = (
+    "aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris "
+    "wasip1 windows macos"
 )
+_KNOWN_ARCHITECTURES = frozenset(_ARCHITECTURE_WORDS.split())
+_KNOWN_SYSTEMS = frozenset(_SYSTEM_WORDS.split())
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
 _ATTESTATION = "vnd.docker.reference.type"
 
@@ -78,7 +79,7 @@ def parse(text: str, *, host: Platform | None = None) -> Platform:
     alone = normalise(Platform(os="linux", architecture=parts[0]))
     if alone.architecture in _KNOWN_ARCHITECTURES:
         return alone
-    if parts[0].lower() in _KNOWN_SYSTEMS | {"macos"}:
+    if parts[0].lower() in _KNOWN_SYSTEMS:
         return normalise(
             Platform(os=parts[0], architecture=host.architecture, variant=host.variant)
         )

@@ -11,6 +11,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 
+from dockerlab.dockerfile.globs import character_class
 from dockerlab.errors import InvalidRequest
 
 
@@ -153,7 +154,7 @@ def _regex(glob: str) -> str:
         elif char == "?":
             parts.append("[^/]")
         elif char == "[":
-            text, at = _class(glob, at)
+            text, at = character_class(glob, at)
             parts.append(text)
         elif char == "\\":
             if at == len(glob):
@@ -163,33 +164,3 @@ def _regex(glob: str) -> str:
         else:
             parts.append(re.escape(char))
     return "".join(parts)
-
-
-def _class(glob: str, at: int) -> tuple[str, int]:
-    """Read `[a-z]` or `[^a-z]` from behind its bracket; return it and where it ends."""
-    negated = glob.startswith("^", at)
-    at += negated
-    ranges: list[str] = []
-    while not (glob.startswith("]", at) and ranges):
-        low, at = _class_char(glob, at)
-        high = low
-        if glob.startswith("-", at):
-            high, at = _class_char(glob, at + 1)
-        if low <= high:  # an empty range matches nothing, and is no error
-            ranges.append(f"{re.escape(low)}-{re.escape(high)}")
-        else:
-            ranges.append("")
-    inside = "".join(ranges)
-    if not inside:
-        return ("[^/]" if negated else "(?!)"), at + 1
-    return f"(?!/)[{'^' if negated else ''}{inside}]", at + 1
-
-
-def _class_char(glob: str, at: int) -> tuple[str, int]:
-    if at >= len(glob) or glob[at] in "-]":
-        raise ValueError(glob)
-    if glob[at] == "\\":
-        at += 1
-        if at >= len(glob):
-            raise ValueError(glob)
-    return glob[at], at + 1

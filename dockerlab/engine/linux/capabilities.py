@@ -44,7 +44,7 @@ def name_of(number: int) -> str:
 
 def held() -> tuple[int, ...]:
     """What this process could pass on: its own bounding set."""
-    with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - pathlib is heavy
+    with open("/proc/self/status", encoding="ascii") as status:
         for line in status:
             if line.startswith("CapBnd:"):
                 mask = int(line.split()[1], 16)

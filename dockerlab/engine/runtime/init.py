@@ -8,13 +8,13 @@ Source:  man 7 namespaces, capabilities; man 2 seccomp; runc's init for the orde
 
 from __future__ import annotations
 
-import signal
 import binascii
 import errno
 import fcntl
 import os
 import resource
 import select
+import signal
 import socket
 import stat
 import struct
@@ -294,7 +294,7 @@ def _read_inside(path: str) -> str:
         descriptor = open_inside(_AT_FDCWD, path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return ""
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
+    with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return ""
         return file.read(_MAX_ACCOUNTS_BYTES).decode(errors="surrogateescape")

@@ -125,6 +125,7 @@ class Launcher:
             run_dir: as it was in the Spec.
             cgroup: as in the Spec; killed when the shim is gone without an exit record.
             exit_path: as in the Spec.
+
         Returns:
             None when there is no shim: then `read_exit` tells how it ended, or, without a record,
             it counts as ended by 137, "supervisor lost". Nothing of it is left either way.

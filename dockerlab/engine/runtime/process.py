@@ -213,7 +213,8 @@ class Process:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
-        for future in (*self._answers.values(), *self._attached.values(), self._exit, self._hello):
+        futures: list[asyncio.Future[Any]] = [self._exit, self._hello]
+        for future in (*futures, *self._answers.values(), *self._attached.values()):
             if not future.done():
                 future.cancel()
         if self._burial is not None:

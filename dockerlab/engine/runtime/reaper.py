@@ -8,8 +8,8 @@ Source:  man 7 pid_namespaces; what tini does.
 
 from __future__ import annotations
 
-import signal
 import os
+import signal
 import socket
 from typing import NoReturn
 

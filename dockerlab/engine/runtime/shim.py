@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from dockerlab.engine.linux import syscalls
 from dockerlab.engine.runtime import init, packets
-from dockerlab.engine.runtime.poller import HUP, IN, Poller
+from dockerlab.engine.runtime.poller import IN, Poller
 from dockerlab.engine.runtime.streams import Streams
 
 PROTOCOL = 1
@@ -145,7 +145,7 @@ class Shim:
         self._listener.listen(8)
         os.close(place)
         self._poller.watch(self._listener.fileno(), IN, self._connected)
-        with open(f"{directory}/pid", "w", encoding="ascii") as file:  # noqa: PTH123
+        with open(f"{directory}/pid", "w", encoding="ascii") as file:
             file.write(f"{self._pid} {_start_time(self._pid)} {_boot_id()}\n")
 
     def _connected(self, _mask: int) -> None:
@@ -183,16 +183,12 @@ class Shim:
 
     def serve(self) -> None:
         """Serve until the program has ended and every client has everything."""
-        while True:
+        while self._state != "over" or self._streams.clients:
             ending = self._state == "ending"
             happened = self._poller.wait(0.25 if ending else -1)
-            if ending and (
-                not self._streams.flowing
-                or (not happened and time.monotonic() - self._streams.last_data > _DRAIN_S)
-            ):
+            idle_s = 0.0 if happened else time.monotonic() - self._streams.last_data
+            if self._state == "ending" and (not self._streams.flowing or idle_s > _DRAIN_S):
                 self._finish()
-            if self._state == "over" and not self._streams.clients:
-                return
 
     def _send(
         self, control: socket.socket, document: dict[str, Any], fds: tuple[int, ...] = ()
@@ -342,7 +338,7 @@ class Shim:
         if not path:
             return False
         try:
-            with open(path, encoding="ascii") as file:  # noqa: PTH123 - pathlib is heavy
+            with open(path, encoding="ascii") as file:
                 return any(line.startswith("oom_kill ") and line.split()[1] != "0" for line in file)
         except OSError:
             return False
@@ -355,7 +351,7 @@ class Shim:
             self._log.close()
         path = self._facts["exit_path"]
         if path:
-            with open(f"{path}.new", "w", encoding="ascii") as file:  # noqa: PTH123
+            with open(f"{path}.new", "w", encoding="ascii") as file:
                 file.write(json.dumps(self._exit))
             os.rename(f"{path}.new", path)
         self._clean_up()
@@ -448,17 +444,15 @@ def _filter_devices(directory: str, program: str) -> None:
 
 
 def _remove(call: Any, path: str) -> None:
-    try:
+    with suppress(OSError):  # gone already, or not ours to force
         call(path)
-    except OSError:
-        pass  # gone already, or not ours to force
 
 
 def _start_time(pid: int) -> str:
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         return file.read().rpartition(")")[2].split()[19]
 
 
 def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()

@@ -15,6 +15,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from dockerlab.engine.runtime.detach_keys import DetachKeys
 from dockerlab.engine.runtime.poller import ERR, HUP, IN, OUT, Poller
@@ -162,10 +163,8 @@ class Streams:
         for descriptor, stream in ((stdout, 1), (stderr, 2)):
             self._outputs[descriptor] = stream
             os.set_blocking(descriptor, False)
-            try:
+            with suppress(OSError):  # this user's share of pipe memory may be used up
                 fcntl.fcntl(descriptor, _F_SETPIPE_SZ, _PIPE_BYTES)
-            except OSError:
-                pass  # this user's share of pipe memory is used up; the default size works
             self.poller.watch(descriptor, IN, self._reader(descriptor))
         if stdin >= 0:
             os.set_blocking(stdin, False)

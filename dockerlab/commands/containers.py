@@ -1,0 +1,521 @@
+"""Containers: list, start, stop, remove and look at them.
+
+Knows:   one request per verb; lists are one request, whatever the number of containers.
+Refuses: to run programs in the foreground; `programs.py` does that.
+Source:  docs.docker.com/reference/cli/docker/container.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dockerlab.commands.failures import translated
+from dockerlab.commands.filters import FILTER, read_filters
+from dockerlab.commands.grammar import Arguments, Verb, number, switch, text
+from dockerlab.commands.results import Cell, Column, Done, Kind, Table
+from dockerlab.commands.run_options import CREATE_FLAGS, create_document, resources
+from dockerlab.commands.session import Session
+from dockerlab.commands.words import SECOND_NS, short_id
+from dockerlab.errors import DockerlabError
+
+CONTAINERS = (
+    Column("id", Kind.ID, "CONTAINER ID", "ID"),
+    Column("image", Kind.TEXT, "IMAGE", "Image"),
+    Column("command", Kind.TEXT, "COMMAND", "Command", 20),
+    Column("created", Kind.TIME, "CREATED", "RunningFor"),
+    Column("state", Kind.CATEGORY, "", "State", help="created, running, paused, exited, ..."),
+    Column("status", Kind.TEXT, "STATUS", "Status"),
+    Column("ports", Kind.LIST, "PORTS", "Ports"),
+    Column("name", Kind.TEXT, "NAMES", "Names"),
+    Column("networks", Kind.LIST, "", "Networks"),
+    Column("mounts", Kind.LIST, "", "Mounts"),
+    Column("size", Kind.BYTES, "", "Size", help="what it wrote; only with --size"),
+)
+PORTS = (
+    Column("port", Kind.COUNT, "", "Port"),
+    Column("protocol", Kind.CATEGORY, "", "Protocol"),
+    Column("host_address", Kind.TEXT, "", "HostIp"),
+    Column("host_port", Kind.COUNT, "", "HostPort"),
+    Column("line", Kind.TEXT, "PORTS", "Line"),
+)
+DIFF = (
+    Column("change", Kind.CATEGORY, "CHANGE", "Kind", help="A added, C changed, D deleted"),
+    Column("path", Kind.TEXT, "PATH", "Path"),
+)
+_CHANGES = {0: "C", 1: "A", 2: "D"}
+
+
+def ps(session: Session, args: Arguments) -> Table:
+    """List containers; running ones unless -a, -n, -l or a filter on the state says more."""
+    limit = 1 if args.on("latest") else args.number("last")
+    with translated(session.host.url):
+        documents = session.api.containers(
+            all=args.on("all"),
+            limit=limit if limit is not None else -1,
+            size=args.on("size"),
+            filters=read_filters(args) or None,
+        )
+    columns: tuple[Column, ...] = CONTAINERS
+    if args.on("size"):
+        columns = tuple(
+            Column("size", Kind.BYTES, "SIZE", "Size") if column.name == "size" else column
+            for column in CONTAINERS
+        )
+    return Table(
+        noun="containers",
+        columns=columns,
+        rows=tuple(_row(document) for document in documents),
+        taken_ns=time.time_ns(),
+        index="name",
+        quiet="id",
+        only_quiet=args.on("quiet"),
+        untruncated=args.on("no-trunc"),
+        template=args.text("format"),
+    )
+
+
+def create(session: Session, args: Arguments) -> Done:
+    """Make a container and leave it alone."""
+    return Done(action="create", names=(create_container(session, args),), identifiers=True)
+
+
+def create_container(session: Session, args: Arguments, *, attached: bool = False) -> str:
+    """Make a container, pulling its image first where it is missing; return its id."""
+    import os  # noqa: PLC0415 - the environment is looked at here and nowhere else
+
+    from dockerlab.commands.images import ensure  # noqa: PLC0415 - images know containers too
+
+    document = create_document(
+        args,
+        attached=attached,
+        environ=os.environ,
+        env_files=[Path(name).read_text() for name in args.all("env-file")],
+        working_folder=os.getcwd(),  # noqa: PTH109 - text, as the API wants it
+    )
+    ensure(session, args.words[0], args.text("pull", "missing"), args.text("platform"))
+    return submit(session, document, args.text("name"), args.text("platform"))
+
+
+def submit(
+    session: Session, document: Mapping[str, Any], name: str = "", platform: str = ""
+) -> str:
+    """POST a container's document; warnings of the host go beside the result."""
+    with translated(session.host.url):
+        answer = session.api.create_container_from_config(
+            document, name=name or None, platform=platform or None
+        )
+    for warning in answer.get("Warnings") or ():
+        session.feedback.note(f"WARNING: {warning}")
+    return str(answer["Id"])
+
+
+def start(session: Session, args: Arguments) -> Any:
+    """Start containers; with -a, listen to one."""
+    if args.on("attach") or args.on("interactive"):
+        from dockerlab.commands.programs import start_attached  # noqa: PLC0415 - it knows us too
+
+        return start_attached(session, args.words[0], stdin=args.on("interactive"))
+    return _each("start", args.words, session.api.start, session)
+
+
+def stop(session: Session, args: Arguments) -> Done:
+    timeout = args.number("time") if args.given("time") else args.number("timeout")
+    return _each("stop", args.words, lambda name: _stop(session, name, timeout), session)
+
+
+def kill(session: Session, args: Arguments) -> Done:
+    signal = args.text("signal") or None
+    return _each("kill", args.words, lambda name: session.api.kill(name, signal), session)
+
+
+def restart(session: Session, args: Arguments) -> Done:
+    timeout = args.number("time") if args.given("time") else 10
+    return _each(
+        "restart", args.words, lambda name: session.api.restart(name, timeout=timeout), session
+    )
+
+
+def pause(session: Session, args: Arguments) -> Done:
+    return _each("pause", args.words, session.api.pause, session)
+
+
+def unpause(session: Session, args: Arguments) -> Done:
+    return _each("unpause", args.words, session.api.unpause, session)
+
+
+def rename(session: Session, args: Arguments) -> Done:
+    old, new = args.words
+    with translated(session.host.url):
+        session.api.rename(old, new)
+    return Done(action="rename", names=(new,))
+
+
+def remove(session: Session, args: Arguments) -> Done:
+    def act(name: str) -> None:
+        session.api.remove_container(name, v=args.on("volumes"), force=args.on("force"))
+
+    return _each("rm", args.words, act, session)
+
+
+def wait(session: Session, args: Arguments) -> Done:
+    codes = []
+    for name in args.words:
+        # The stream's client has no time limit; a program may run for days.
+        answer = next(session.streams.documents("post", "/containers/{0}/wait", name))
+        codes.append(str(answer.get("StatusCode", 0)))
+    return Done(action="wait", names=tuple(codes), identifiers=True)
+
+
+def update(session: Session, args: Arguments) -> Done:
+    """Change limits of running containers."""
+    changes = resources(args)
+
+    def act(name: str) -> None:
+        answer = next(
+            session.streams.documents("post_json", "/containers/{0}/update", name, data=changes)
+        )
+        for warning in answer.get("Warnings") or ():
+            session.feedback.note(f"WARNING: {warning}")
+
+    return _each("update", args.words, act, session)
+
+
+def prune(session: Session, args: Arguments) -> Done:
+    with translated(session.host.url):
+        answer = session.api.prune_containers(filters=read_filters(args) or None)
+    from dockerlab.commands.words import size  # noqa: PLC0415 - used by this verb only
+
+    return Done(
+        action="prune",
+        names=tuple(answer.get("ContainersDeleted") or ()),
+        note=f"Total reclaimed space: {size(answer.get('SpaceReclaimed', 0))}",
+        identifiers=True,
+    )
+
+
+def top(session: Session, args: Arguments) -> Table:
+    """The processes of a container, as ps on the host sees them."""
+    name, *options = args.words
+    with translated(session.host.url):
+        answer = session.api.top(name, " ".join(options) or None)
+    titles = [str(title) for title in answer["Titles"]]
+    columns = tuple(
+        Column(title.lower(), Kind.COUNT if title in _NUMERIC else Kind.TEXT, title, title)
+        for title in titles
+    )
+    return Table(
+        noun="processes",
+        columns=columns,
+        rows=tuple(
+            tuple(_process(column, value) for column, value in zip(columns, row, strict=False))
+            for row in answer["Processes"] or ()
+        ),
+        taken_ns=time.time_ns(),
+        index="pid" if "PID" in titles else "",
+    )
+
+
+def port(session: Session, args: Arguments) -> Table:
+    """Where a container's ports are on the host."""
+    name, *wanted = args.words
+    with translated(session.host.url):
+        document = session.api.inspect_container(name)
+    rows: list[tuple[Cell, ...]] = []
+    published = (document.get("NetworkSettings") or {}).get("Ports") or {}
+    for key, bindings in sorted(published.items()):
+        number_text, _, protocol = key.partition("/")
+        if wanted and wanted[0] not in {key, number_text}:
+            continue
+        for binding in bindings or ():
+            address, host_port = binding["HostIp"], binding["HostPort"]
+            where = f"[{address}]:{host_port}" if ":" in address else f"{address}:{host_port}"
+            line = where if wanted else f"{key} -> {where}"
+            rows.append((int(number_text), protocol, address, int(host_port), line))
+    if wanted and not rows:
+        raise DockerlabError(
+            f"no public port '{wanted[0]}' published for {name}",
+            hint=f"See all: docker port {name}",
+        )
+    return Table(noun="ports", columns=PORTS, rows=tuple(rows), taken_ns=time.time_ns())
+
+
+def diff(session: Session, args: Arguments) -> Table:
+    """What a container changed in its file system."""
+    with translated(session.host.url):
+        changes = session.api.diff(args.words[0]) or ()
+    return Table(
+        noun="changes",
+        columns=DIFF,
+        rows=tuple((_CHANGES.get(item["Kind"], "?"), item["Path"]) for item in changes),
+        taken_ns=time.time_ns(),
+        index="path",
+    )
+
+
+_NUMERIC = frozenset({"PID", "PPID", "C"})
+
+
+def _stop(session: Session, name: str, timeout: int | None) -> None:
+    params = {} if timeout is None else {"t": timeout}
+    # Not api.stop(): its time limit would end before a slow container does.
+    for _ in session.streams.documents("post", "/containers/{0}/stop", name, params=params):
+        pass
+
+
+def _each(
+    action: str, names: tuple[str, ...], act: Callable[[str], object], session: Session
+) -> Done:
+    """Do it to each; go on after a failure, and raise the first one at the end, as docker does."""
+    done, failed = [], []
+    for name in names:
+        try:
+            with translated(session.host.url):
+                act(name)
+            done.append(name)
+        except DockerlabError as error:
+            failed.append(error)
+    if failed:
+        for problem in failed[1:]:
+            session.feedback.note(problem.message)
+        raise failed[0]
+    return Done(action=action, names=tuple(done))
+
+
+def _process(column: Column, value: str) -> Cell:
+    if column.kind is Kind.COUNT:
+        return int(value) if value.isdigit() else None
+    return value
+
+
+def _row(document: Mapping[str, Any]) -> tuple[Cell, ...]:
+    names = [name.lstrip("/") for name in document.get("Names") or ()]
+    image = str(document.get("Image", ""))
+    settings = (document.get("NetworkSettings") or {}).get("Networks") or {}
+    size = document.get("SizeRw")
+    return (
+        str(document["Id"]),
+        short_id(image) if image.startswith("sha256:") else image,
+        str(document.get("Command", "")),
+        int(document.get("Created", 0)) * SECOND_NS,
+        str(document.get("State", "")),
+        str(document.get("Status", "")),
+        tuple(_binding(port) for port in _sorted_ports(document.get("Ports") or ())),
+        next((name for name in names if "/" not in name), names[0] if names else ""),
+        tuple(sorted(settings)),
+        tuple(
+            str(mount.get("Name") or mount.get("Source", ""))
+            for mount in document.get("Mounts") or ()
+        ),
+        int(size) if size is not None else None,
+    )
+
+
+def _sorted_ports(ports: Any) -> list[Mapping[str, Any]]:
+    return sorted(
+        ports,
+        key=lambda port: (port["PrivatePort"], port.get("Type", ""), str(port.get("IP", ""))),
+    )
+
+
+def _binding(port: Mapping[str, Any]) -> str:
+    inside = f"{port['PrivatePort']}/{port.get('Type', 'tcp')}"
+    if not port.get("PublicPort"):
+        return inside
+    address = str(port.get("IP", ""))
+    shown = f"[{address}]" if ":" in address else address
+    return f"{shown}:{port['PublicPort']}->{inside}"
+
+
+_LISTING = (
+    switch("all", "a", "Show all containers (default shows just running)"),
+    FILTER,
+    text("format", help="Format output using a template: table, json, or a Go template"),
+    number("last", "n", "Show n last created containers (includes all states)"),
+    switch("latest", "l", "Show the latest created container (includes all states)"),
+    switch("no-trunc", help="Don't truncate output"),
+    switch("quiet", "q", "Only display container IDs"),
+    switch("size", "s", "Display total file sizes"),
+)
+_STOPPING = (
+    number("time", "t", "Seconds to wait before killing the container"),
+    number("timeout", help="The same"),
+)
+_UPDATABLE = frozenset(
+    (
+        "cpu-shares",
+        "cpus",
+        "cpuset-cpus",
+        "memory",
+        "memory-reservation",
+        "memory-swap",
+        "pids-limit",
+        "restart",
+    )
+)
+
+VERBS = (
+    Verb(
+        words=("ps",),
+        act=ps,
+        help="List containers",
+        usage="[OPTIONS]",
+        flags=_LISTING,
+        most=0,
+        aliases=(("container", "ls"), ("container", "ps"), ("container", "list")),
+    ),
+    Verb(
+        words=("create",),
+        act=create,
+        help="Create a new container",
+        usage="[OPTIONS] IMAGE [COMMAND] [ARG...]",
+        flags=CREATE_FLAGS,
+        least=1,
+        takes="image",
+        leaves_rest=True,
+        aliases=(("container", "create"),),
+    ),
+    Verb(
+        words=("start",),
+        act=start,
+        help="Start one or more stopped containers",
+        usage="[OPTIONS] CONTAINER [CONTAINER...]",
+        flags=(
+            switch("attach", "a", "Attach STDOUT/STDERR and forward signals"),
+            switch("interactive", "i", "Attach container's STDIN"),
+        ),
+        least=1,
+        takes="container",
+        aliases=(("container", "start"),),
+    ),
+    Verb(
+        words=("stop",),
+        act=stop,
+        help="Stop one or more running containers",
+        usage="[OPTIONS] CONTAINER [CONTAINER...]",
+        flags=_STOPPING,
+        least=1,
+        takes="container",
+        aliases=(("container", "stop"),),
+    ),
+    Verb(
+        words=("kill",),
+        act=kill,
+        help="Kill one or more running containers",
+        usage="[OPTIONS] CONTAINER [CONTAINER...]",
+        flags=(text("signal", "s", "Signal to send to the container"),),
+        least=1,
+        takes="container",
+        aliases=(("container", "kill"),),
+    ),
+    Verb(
+        words=("restart",),
+        act=restart,
+        help="Restart one or more containers",
+        usage="[OPTIONS] CONTAINER [CONTAINER...]",
+        flags=_STOPPING,
+        least=1,
+        takes="container",
+        aliases=(("container", "restart"),),
+    ),
+    Verb(
+        words=("pause",),
+        act=pause,
+        help="Pause all processes within one or more containers",
+        usage="CONTAINER [CONTAINER...]",
+        least=1,
+        takes="container",
+        aliases=(("container", "pause"),),
+    ),
+    Verb(
+        words=("unpause",),
+        act=unpause,
+        help="Unpause all processes within one or more containers",
+        usage="CONTAINER [CONTAINER...]",
+        least=1,
+        takes="container",
+        aliases=(("container", "unpause"),),
+    ),
+    Verb(
+        words=("rename",),
+        act=rename,
+        help="Rename a container",
+        usage="CONTAINER NEW_NAME",
+        least=2,
+        most=2,
+        takes="container",
+        aliases=(("container", "rename"),),
+    ),
+    Verb(
+        words=("rm",),
+        act=remove,
+        help="Remove one or more containers",
+        usage="[OPTIONS] CONTAINER [CONTAINER...]",
+        flags=(
+            switch("force", "f", "Force the removal of a running container (uses SIGKILL)"),
+            switch("volumes", "v", "Remove anonymous volumes associated with the container"),
+        ),
+        least=1,
+        takes="container",
+        aliases=(("container", "rm"), ("container", "remove")),
+    ),
+    Verb(
+        words=("wait",),
+        act=wait,
+        help="Block until one or more containers stop, then print their exit codes",
+        usage="CONTAINER [CONTAINER...]",
+        least=1,
+        takes="container",
+        aliases=(("container", "wait"),),
+    ),
+    Verb(
+        words=("update",),
+        act=update,
+        help="Update configuration of one or more containers",
+        usage="[OPTIONS] CONTAINER [CONTAINER...]",
+        flags=tuple(flag for flag in CREATE_FLAGS if flag.name in _UPDATABLE),
+        least=1,
+        takes="container",
+        aliases=(("container", "update"),),
+    ),
+    Verb(
+        words=("container", "prune"),
+        act=prune,
+        help="Remove all stopped containers",
+        usage="[OPTIONS]",
+        flags=(switch("force", "f", "Do not prompt for confirmation"), FILTER),
+        most=0,
+    ),
+    Verb(
+        words=("top",),
+        act=top,
+        help="Display the running processes of a container",
+        usage="CONTAINER [ps OPTIONS]",
+        least=1,
+        takes="container",
+        leaves_rest=True,
+        aliases=(("container", "top"),),
+    ),
+    Verb(
+        words=("port",),
+        act=port,
+        help="List port mappings or a specific mapping for the container",
+        usage="CONTAINER [PRIVATE_PORT[/PROTO]]",
+        least=1,
+        most=2,
+        takes="container",
+        aliases=(("container", "port"),),
+    ),
+    Verb(
+        words=("diff",),
+        act=diff,
+        help="Inspect changes to files or directories on a container's filesystem",
+        usage="CONTAINER",
+        least=1,
+        most=1,
+        takes="container",
+        aliases=(("container", "diff"),),
+    ),
+)

@@ -1,0 +1,99 @@
+"""The registry that comes with dockerlab, as a verb of its own.
+
+Knows:   the command that serves it: `dockerlab registry start`.
+Refuses: to serve; that is the engine house's business, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from dockerlab.commands.grammar import Arguments, Verb, switch, text
+from dockerlab.commands.results import Done
+from dockerlab.commands.session import Session
+from dockerlab.errors import Failed
+
+_TIMEOUT_S = 180  # the starter image is made from the host's own files at the first start
+
+
+def start(session: Session, args: Arguments) -> Done:
+    """Serve a registry on loopback, with the starter image in it."""
+    words = ["start", "--addr", args.text("addr", "127.0.0.1:5000")]
+    if not args.on("empty"):
+        words.append("--starter")
+    if args.given("storage"):
+        words += ["--storage", args.text("storage")]
+    line = _command(words)
+    address = re.search(r"[\w.:\[\]-]+:\d+", line)
+    where = address[0] if address else args.text("addr", "127.0.0.1:5000")
+    session.feedback.note(line)
+    return Done(action="registry start", names=(where.replace("127.0.0.1", "localhost"),))
+
+
+def stop(session: Session, args: Arguments) -> Done:
+    session.feedback.note(_command(["stop", "--addr", args.text("addr", "127.0.0.1:5000")]))
+    return Done(action="registry stop", names=())
+
+
+def status(session: Session, args: Arguments) -> Done:
+    session.feedback.note(_command(["status", "--addr", args.text("addr", "127.0.0.1:5000")]))
+    return Done(action="registry status", names=())
+
+
+def _command(words: list[str]) -> str:
+    try:
+        finished = subprocess.run(
+            [sys.executable, "-m", "dockerlab", "registry", *words],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed("the registry did not answer in time", hint="dockerlab registry status") from (
+            None
+        )
+    if finished.returncode and not finished.stdout.strip():
+        lines = finished.stderr.strip().splitlines() or ["it said nothing"]
+        raise Failed(
+            lines[0].removeprefix("dockerlab registry: "),
+            hint=lines[1].strip() if len(lines) > 1 else "Is another program at that port?",
+        )
+    return finished.stdout.strip()
+
+
+_ADDRESS = text("addr", help="HOST:PORT to listen on (default 127.0.0.1:5000)")
+
+VERBS = (
+    Verb(
+        words=("registry", "start"),
+        act=start,
+        help="Serve a small real registry on this machine, with the starter image",
+        usage="[OPTIONS]",
+        flags=(
+            _ADDRESS,
+            switch("empty", help="Without the starter image"),
+            text("storage", help="Keep its content in this folder"),
+        ),
+        most=0,
+    ),
+    Verb(
+        words=("registry", "stop"),
+        act=stop,
+        help="End the registry",
+        usage="[OPTIONS]",
+        flags=(_ADDRESS,),
+        most=0,
+    ),
+    Verb(
+        words=("registry", "status"),
+        act=status,
+        help="Say whether the registry answers",
+        usage="[OPTIONS]",
+        flags=(_ADDRESS,),
+        most=0,
+    ),
+)

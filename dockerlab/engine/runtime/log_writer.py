@@ -271,13 +271,13 @@ def whole_blocks(file: int, size: int) -> int:
 
 def _forget(path: str) -> None:
     try:  # noqa: SIM105 - no contextlib here
-        os.unlink(path)  # noqa: PTH108 - no pathlib here
+        os.unlink(path)
     except FileNotFoundError:
         pass
 
 
 def _move(old: str, new: str) -> None:
     try:  # noqa: SIM105 - no contextlib here
-        os.rename(old, new)  # noqa: PTH104 - no pathlib here
+        os.rename(old, new)
     except FileNotFoundError:
         pass

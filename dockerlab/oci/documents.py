@@ -7,7 +7,9 @@ Source:  OCI image-spec manifest.md, image-index.md, config.md; Docker manifest 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -37,6 +39,11 @@ CONFIG_TYPES = (DOCKER_CONFIG, OCI_CONFIG)
 SCHEMA_1_TYPES = (
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RFC_3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII
 )
 
 MAX_MANIFEST = 4 << 20
@@ -221,6 +228,19 @@ def parse_config(raw: bytes) -> ImageConfig:
             f"({len(diff_ids)}) does not match history ({filled})"
         )
     return config
+
+
+def time_ns(text: str | msgspec.UnsetType) -> int:
+    """Read a time of a document (RFC 3339) as nanoseconds since the epoch; 0 when there is none."""
+    match = _RFC_3339.fullmatch(text or "")
+    if match is None:
+        return 0
+    try:
+        whole = datetime.fromisoformat(f"{match[1]}T{match[2]}{match[4].replace('Z', '+00:00')}")
+    except ValueError:
+        return 0
+    seconds = (whole - _EPOCH) // timedelta(seconds=1)
+    return max(0, seconds * 1_000_000_000 + int((match[3] or "0")[:9].ljust(9, "0")))
 
 
 def render(document: msgspec.Struct) -> bytes:

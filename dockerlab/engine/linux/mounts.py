@@ -10,11 +10,15 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Iterable
 
 from dockerlab.engine.linux.syscalls import failed, syscall
 
 SYS_OPEN_TREE = 428
 SYS_MOVE_MOUNT = 429
+SYS_FSOPEN = 430
+SYS_FSCONFIG = 431
+SYS_FSMOUNT = 432
 SYS_MOUNT_SETATTR = 442
 
 MS_RDONLY = 0x1
@@ -34,6 +38,11 @@ MNT_DETACH = 2
 
 MOUNT_ATTR_RDONLY = 0x1
 OPEN_TREE_CLONE = 0x1
+_FSOPEN_CLOEXEC = 0x1
+_FSMOUNT_CLOEXEC = 0x1
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_CMD_CREATE = 6
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 
@@ -124,3 +133,36 @@ def mount_setattr(descriptor: int, attributes: int, *, recursive: bool = False) 
     at = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
     if syscall(SYS_MOUNT_SETATTR, descriptor, b"", at, words, 32) < 0:
         raise failed("mount_setattr", f"attributes {attributes:#x}")
+
+
+def detached_overlay(lowers: Iterable[str], *, upper: str = "", work: str = "") -> int:
+    """Mount an overlay that has no place in any mount table; it goes with its descriptor.
+
+    Paths are absolute, lower ones topmost first; without an upper one it is read-only.
+    """
+    context = syscall(SYS_FSOPEN, b"overlay", _FSOPEN_CLOEXEC)
+    if context < 0:
+        raise failed("fsopen", "overlay")
+    try:
+        for key, value in _overlay_options(list(lowers), upper, work):
+            command = _FSCONFIG_SET_STRING if value else _FSCONFIG_SET_FLAG
+            text = os.fsencode(value) if value else None
+            if syscall(SYS_FSCONFIG, context, command, key.encode(), text, 0) < 0:
+                raise failed("fsconfig", f"{key} {value}")
+        if syscall(SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0) < 0:
+            raise failed("fsconfig", "create overlay")
+        mounted = syscall(SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
+        if mounted < 0:
+            raise failed("fsmount", "overlay")
+        return mounted
+    finally:
+        os.close(context)
+
+
+def _overlay_options(lowers: list[str], upper: str, work: str) -> list[tuple[str, str]]:
+    options = [("lowerdir", ":".join(one.replace(":", "\\:") for one in lowers))]
+    if upper:
+        options += [("upperdir", upper), ("workdir", work)]
+        # Renamed and partly copied files could not become layers of their own.
+        options += [("redirect_dir", "off"), ("metacopy", "off")]
+    return options

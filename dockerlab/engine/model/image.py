@@ -25,6 +25,7 @@ class Layer:
         size: bytes of regular files, the figure Docker shows.
         tar_size: bytes of the uncompressed tar.
         entries: how many entries the tar has.
+        root: mode, user and group of the root directory, where the tar speaks of it.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Layer:
     tar_size: int = 0
     entries: int = 0
     created_ns: int = 0
+    root: tuple[int, int, int] | None = None
 
     @property
     def lower(self) -> str:
@@ -122,11 +124,33 @@ class HistoryStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Removal:
-    """What a removal did, in order: each item is an untagged reference or a deleted id."""
+class ImageUser:
+    """A container that was made from an image."""
 
-    untagged: tuple[str, ...] = ()
-    deleted: tuple[str, ...] = ()
+    container_id: str
+    running: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalStep:
+    """One step of a removal.
+
+    Attributes:
+        kind: "untagged" or "deleted".
+        name: the familiar reference, or the image's id.
+        image_id: of the image it was about.
+    """
+
+    kind: str
+    name: str
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What a removal did, in order, and the bytes of layers it freed."""
+
+    steps: tuple[RemovalStep, ...] = ()
     freed_bytes: int = 0
 
 

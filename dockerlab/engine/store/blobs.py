@@ -223,6 +223,10 @@ class Blobs:
             return 0
         return freed
 
+    def partials(self) -> Iterator[Path]:
+        """Name every unfinished download."""
+        yield from self._partial.iterdir()
+
     def list(self) -> Iterator[str]:
         """Name every blob here."""
         for folder in self._root.iterdir():

@@ -38,7 +38,6 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 
 class _Index(msgspec.Struct, array_like=True):
     records: list[Record]
-    root: Entry | None
 
 
 class IndexWriter:
@@ -56,14 +55,14 @@ class IndexWriter:
         self.records.append(Record(entry, len(raw), place))
         return len(self.records) - 1
 
-    def finish(self, tail: bytes, root: Entry | None) -> None:
-        """Write what is left. `root` is the entry of the root directory, if there is one."""
+    def finish(self, tail: bytes) -> None:
+        """Write what is left; `tail` is all that follows the last payload."""
         self._headers.write(self._packer.compress(tail))
         self._headers.write(self._packer.flush())
         self.close()
         with (self._folder / "index").open("xb") as file:
             file.write(_MAGIC)
-            file.write(msgspec.msgpack.encode(_Index(self.records, root)))
+            file.write(msgspec.msgpack.encode(_Index(self.records)))
 
     def close(self) -> None:
         """Let go of the file; nothing more is written."""
@@ -81,7 +80,7 @@ class IndexWriter:
         self.close()
 
 
-def load(folder: Path) -> tuple[list[Record], Entry | None]:
+def load(folder: Path) -> list[Record]:
     """Read the entries of a layer, in the order of its tar.
 
     Raises:
@@ -94,7 +93,7 @@ def load(folder: Path) -> tuple[list[Record], Entry | None]:
         index = msgspec.msgpack.decode(memoryview(data)[len(_MAGIC) :], type=_Index)
     except msgspec.MsgspecError as error:
         raise Failed(f"the index of layer {folder.name} is damaged") from error
-    return index.records, index.root
+    return index.records
 
 
 def rebuild(folder: Path) -> Iterator[bytes]:
@@ -103,7 +102,7 @@ def rebuild(folder: Path) -> Iterator[bytes]:
     Raises:
         Failed: a file of the layer is missing or was changed.
     """
-    records, _ = load(folder)
+    records = load(folder)
     root = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
         with zstd.ZstdFile(folder / "headers") as headers:

@@ -63,6 +63,10 @@ class Layers:
             raise NotFound(f"layer {number} does not exist")
         return layer
 
+    def is_there(self, layer: Layer) -> bool:
+        """Tell whether a layer was not removed since."""
+        return self.rows.get(str(layer.number)) == layer
+
     def find(self, diff_id: str, parents: Sequence[Layer]) -> Layer | None:
         """Find a layer that can stand on these parents (bottom first)."""
         chain = digests.chain_id([*(parent.diff_id for parent in parents), diff_id])
@@ -207,6 +211,7 @@ class Layers:
                 tar_size=figures.tar_size,
                 entries=figures.entries,
                 created_ns=time.time_ns(),
+                root=figures.root,
             )
             self._next += 1
             folder.rename(self.path(layer))
@@ -224,11 +229,7 @@ class Layers:
 
     def entries(self, layer: Layer) -> list[Entry]:
         """Return every entry of the layer's tar, in its order."""
-        return [record.entry for record in layer_index.load(self.path(layer))[0]]
-
-    def root_entry(self, layer: Layer) -> Entry | None:
-        """Return what the layer says about the root directory itself."""
-        return layer_index.load(self.path(layer))[1]
+        return [record.entry for record in layer_index.load(self.path(layer))]
 
     def tar(self, layer: Layer) -> Iterator[bytes]:
         """Give the layer's uncompressed tar back, byte for byte.
@@ -250,7 +251,7 @@ class Layers:
             NotFound: it carries no such file.
         """
         name = os.fsencode(path).strip(b"/")
-        for record in reversed(layer_index.load(self.path(layer))[0]):
+        for record in reversed(layer_index.load(self.path(layer))):
             if record.entry.name == name and record.entry.kind == layer_tar.FILE:
                 if not record.place:
                     return b""
@@ -290,9 +291,9 @@ class Layers:
             with self._lock:
                 self._leases -= 1
 
-    def hold(self, holder: str, layers: Sequence[Layer]) -> None:
+    def hold(self, holder: str, layers: Sequence[Layer], *, durable: bool = True) -> None:
         """Keep layers for as long as "container:ID", "build:KEY" or "image:ID" needs them."""
-        self.holds.put_sync(holder, tuple(layer.number for layer in layers), durable=True)
+        self.holds.put_sync(holder, tuple(layer.number for layer in layers), durable=durable)
 
     def held_by(self, holder: str) -> list[Layer]:
         """Return the layers kept for a holder, in the order given."""
@@ -303,7 +304,7 @@ class Layers:
         numbers = self.holds.get(holder)
         if numbers is None:
             return 0
-        self.holds.delete_sync(holder, durable=True)
+        self.holds.delete_sync(holder)
         return self.collect(numbers)
 
     def collect(self, numbers: Iterable[int] | None = None) -> int:
@@ -350,7 +351,7 @@ def _index_of(folder: Path, walk: pack.Walk) -> Figures:
             size += entry.size
         tail = pending + tar_writer.END
         digest.update(tail)
-        index.finish(tail, None)
+        index.finish(tail)
     return Figures(
         entries=len(index.records),
         size=size,

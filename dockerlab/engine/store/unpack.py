@@ -40,6 +40,7 @@ class Figures:
     size: int
     tar_size: int
     diff_id: str
+    root: tuple[int, int, int] | None = None
 
 
 class LayerTree(Tree):
@@ -60,7 +61,6 @@ class LayerTree(Tree):
         self.opaque: set[bytes] = set()
         self.index = IndexWriter(folder)
         self.tail = b""
-        self.root_entry: Entry | None = None
         self._opaque_xattr = opaque_xattr
         self._places: dict[bytes, int] = {}
 
@@ -208,7 +208,7 @@ class LayerTree(Tree):
         if b"" not in self.directories:
             self.directories[b""] = Entry(b"", layer_tar.DIRECTORY, 0o755)
         super().finish()
-        self.index.finish(self.tail, self.root_entry)
+        self.index.finish(self.tail)
 
 
 def _at_or_below(paths: Iterable[bytes], path: bytes) -> list[bytes]:
@@ -242,5 +242,11 @@ def fill(tree: LayerTree, content: ReadAhead, limits: Limits) -> Figures:
             raise InvalidRequest(f"layer is larger than {limits.tar_bytes} bytes")
         tree.take(entry, reader.raw, content)
     tree.tail = reader.tail
-    tree.root_entry = tree.directories.get(b"")
-    return Figures(entries=count, size=size, tar_size=content.count, diff_id=content.digest)
+    root = tree.directories.get(b"")
+    return Figures(
+        entries=count,
+        size=size,
+        tar_size=content.count,
+        diff_id=content.digest,
+        root=(root.mode, root.uid, root.gid) if root else None,
+    )

@@ -1,0 +1,86 @@
+"""The store: one data root, opened by one engine.
+
+Knows:   the lock, the version of the layout, what to sweep before anybody looks.
+Refuses: to keep things itself; each part has its own file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from dockerlab.engine.store import check
+from dockerlab.engine.store.blobs import Blobs
+from dockerlab.engine.store.db import Database
+from dockerlab.engine.store.images import Images
+from dockerlab.engine.store.layers import Layers
+from dockerlab.engine.store.snapshots import Snapshots
+from dockerlab.errors import Conflict, Unsupported
+
+VERSION = "1"
+
+
+class Store:
+    """All that outlives an engine. Open with `Store.open`, end with `close`."""
+
+    def __init__(self, root: Path, lock: int) -> None:
+        self.root, self._lock = root, lock
+        self.db = Database(root / "state.db")
+        self.blobs = Blobs(root)
+        self.layers = Layers(root, self.db)
+        self.images = Images(self.db, self.blobs, self.layers)
+        self.snapshots = Snapshots(root, self.layers)
+
+    @classmethod
+    def open(cls, root: Path) -> Store:
+        """Open a data root, or make it; sweep what an engine's death left half made.
+
+        Raises:
+            Conflict: another engine has it.
+            Unsupported: a newer dockerlab made it.
+        """
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(root / "engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise Conflict(
+                f"another engine uses {root}", hint="Stop it: dockerlab engine stop"
+            ) from error
+        try:
+            _check_version(root)
+            _empty(root / "tmp")
+            store = cls(root, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+        check.sweep(store.images, store.layers, store.blobs)
+        return store
+
+    def close(self) -> None:
+        """Finish writing and let another engine in."""
+        self.db.close()
+        os.close(self._lock)
+
+
+def _check_version(root: Path) -> None:
+    file = root / "VERSION"
+    if not file.exists():
+        file.write_text(f"{VERSION}\n")
+    elif (found := file.read_text().strip()) != VERSION:
+        raise Unsupported(
+            f"{root} has layout {found}, this engine knows {VERSION}",
+            hint="Upgrade dockerlab, or choose another DOCKERLAB_ROOT.",
+        )
+
+
+def _empty(folder: Path) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)

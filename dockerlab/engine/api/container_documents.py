@@ -7,38 +7,15 @@ Source:  API v1.50 ContainerInspectResponse, ContainerSummary; moby daemon/{insp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.lifecycle import Status
+from dockerlab.engine.model.seen import Seen
 from dockerlab.engine.model.volume import MountPoint
-from dockerlab.wire.documents import render
+from dockerlab.wire.documents import EndpointSettings, render
 from dockerlab.wire.ports import exposed_port
 from dockerlab.wire.times import human_duration, rfc3339
-
-Version = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What is known of a container beside its row, at this moment.
-
-    Attributes:
-        endpoints: network name -> the EndpointSettings document of its endpoint.
-        ports: "80/tcp" -> the host addresses it is published at; None when only exposed.
-        directory: the container's folder in the store.
-        health: the document of `State.Health`, None without a health check.
-    """
-
-    endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    ports: Mapping[str, Sequence[Mapping[str, str]] | None] = field(default_factory=dict)
-    directory: str = ""
-    exec_ids: Sequence[str] = ()
-    health: Mapping[str, Any] | None = None
-    graph: Mapping[str, str] = field(default_factory=dict)
-    image_shown: str = ""
 
 
 def inspect_document(
@@ -86,7 +63,7 @@ def inspect_document(
 def state_document(container: Container, seen: Seen) -> dict[str, Any]:
     """Draw `State`."""
     state = container.state
-    document = {
+    document: dict[str, Any] = {
         "Status": state.status.value,
         "Running": state.status.running,
         "Paused": state.status is Status.PAUSED,
@@ -106,26 +83,26 @@ def state_document(container: Container, seen: Seen) -> dict[str, Any]:
 
 def network_document(container: Container, seen: Seen) -> dict[str, Any]:
     """Draw `NetworkSettings`; the unnamed fields are the default bridge's."""
-    bridge = seen.endpoints.get("bridge", {})
+    bridge = seen.endpoints.get("bridge", EndpointSettings())
     return {
         "Bridge": "",
         "SandboxID": container.id if container.state.pid else "",
         "SandboxKey": f"/proc/{container.state.pid}/ns/net" if container.state.pid else "",
-        "Ports": dict(seen.ports),
+        "Ports": render(dict(seen.ports)),
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
         "SecondaryIPAddresses": None,
         "SecondaryIPv6Addresses": None,
-        "EndpointID": bridge.get("EndpointID", ""),
-        "Gateway": bridge.get("Gateway", ""),
-        "GlobalIPv6Address": bridge.get("GlobalIPv6Address", ""),
-        "GlobalIPv6PrefixLen": bridge.get("GlobalIPv6PrefixLen", 0),
-        "IPAddress": bridge.get("IPAddress", ""),
-        "IPPrefixLen": bridge.get("IPPrefixLen", 0),
-        "IPv6Gateway": bridge.get("IPv6Gateway", ""),
-        "MacAddress": bridge.get("MacAddress", ""),
-        "Networks": dict(seen.endpoints),
+        "EndpointID": bridge.endpoint_id,
+        "Gateway": bridge.gateway,
+        "GlobalIPv6Address": bridge.global_ipv6_address,
+        "GlobalIPv6PrefixLen": bridge.global_ipv6_prefix_len,
+        "IPAddress": bridge.ip_address,
+        "IPPrefixLen": bridge.ip_prefix_len,
+        "IPv6Gateway": bridge.ipv6_gateway,
+        "MacAddress": bridge.mac_address,
+        "Networks": render(dict(seen.endpoints)),
     }
 
 
@@ -156,7 +133,7 @@ def summary_document(
         "State": container.state.status.value,
         "Status": status_text(container, seen, now_ns),
         "HostConfig": {"NetworkMode": container.host.network_mode},
-        "NetworkSettings": {"Networks": dict(seen.endpoints)},
+        "NetworkSettings": {"Networks": render(dict(seen.endpoints))},
         "Mounts": [mount_document(point) for point in container.mounts],
     }
     if sizes is not None:
@@ -164,7 +141,9 @@ def summary_document(
     return document
 
 
-def status_text(container: Container, seen: Seen, now_ns: int) -> str:
+def status_text(  # noqa: PLR0911 - one answer for each status
+    container: Container, seen: Seen, now_ns: int
+) -> str:
     """Say in words how a container fares: `Up 5 minutes (healthy)`, `Exited (0) 2 hours ago`."""
     state = container.state
     up = f"Up {human_duration(now_ns - state.started_ns)}"
@@ -203,13 +182,13 @@ def _port_list(seen: Seen) -> list[dict[str, Any]]:
         number, protocol = exposed_port(text)
         if not bindings:
             found.append({"PrivatePort": number, "Type": protocol})
-        for binding in bindings or ():
-            found.append(
-                {
-                    "IP": binding["HostIp"],
-                    "PrivatePort": number,
-                    "PublicPort": int(binding["HostPort"]),
-                    "Type": protocol,
-                }
-            )
+        found += [
+            {
+                "IP": binding.host_ip,
+                "PrivatePort": number,
+                "PublicPort": int(binding.host_port),
+                "Type": protocol,
+            }
+            for binding in bindings or ()
+        ]
     return sorted(found, key=lambda one: (one["PrivatePort"], one["Type"], one.get("IP", "")))

@@ -81,7 +81,9 @@ def after(status: Status, move: Move, *, name: str, container_id: str) -> Status
         raise _refusal(status, move, name, container_id) from None
 
 
-def _refusal(status: Status, move: Move, name: str, container_id: str) -> DockerlabError:
+def _refusal(  # noqa: PLR0911 - a table of texts
+    status: Status, move: Move, name: str, container_id: str
+) -> DockerlabError:
     match move, status:
         case Move.START, Status.RUNNING:
             return AlreadyDone(f"container {name} is already running")

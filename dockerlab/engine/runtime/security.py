@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from dockerlab.engine.linux import capabilities, seccomp
 from dockerlab.errors import InvalidRequest
-from dockerlab.wire.query import truthy
 
 UNCONFINED = "unconfined"
+_TRUE = frozenset({"1", "t", "true"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def security_options(words: Iterable[str]) -> SecurityOptions:
             key, separator, value = word.partition(":")
         match key:
             case "no-new-privileges":
-                no_new = truthy(value)
+                no_new = value.lower() in _TRUE
             case "seccomp":
                 profile = "" if value == "builtin" else value
             case "apparmor":

@@ -11,22 +11,26 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
 
 from dockerlab.engine.model.container import Container
-from dockerlab.engine.model.lifecycle import Move, Status, after
+from dockerlab.engine.model.image import Image
+from dockerlab.engine.model.lifecycle import Move, after
 from dockerlab.engine.runtime.translate import resources
 from dockerlab.engine.services import creation, limits, names, restarts
 from dockerlab.engine.services.container_events import ContainerEvents
 from dockerlab.engine.services.directory import Directory
 from dockerlab.engine.services.execs import Execs
+from dockerlab.engine.services.health import HealthChecks
+from dockerlab.engine.services.reading import Reading
 from dockerlab.engine.services.rooms import Rooms
+from dockerlab.engine.services.selection import Selection
 from dockerlab.engine.services.supervision import Supervisor
 from dockerlab.errors import Conflict, DockerlabError, InvalidRequest
 from dockerlab.wire.documents import CreateContainer, UpdateContainer
+from dockerlab.wire.filters import Filters
 
 
 class Containers:
@@ -36,7 +40,9 @@ class Containers:
         self._rooms = rooms
         self.directory = Directory(rooms.containers)
         self.execs = Execs(rooms, self.directory)
-        self.supervisor = Supervisor(rooms, self.directory, self._auto_remove)
+        self.health = HealthChecks(rooms, self.directory, self.execs)
+        self.supervisor = Supervisor(rooms, self.directory, self.health, self._auto_remove)
+        self.reading = Reading(rooms, self.directory, self.health)
         self._events = ContainerEvents(rooms.events)
         self._pruning = asyncio.Lock()
 
@@ -64,7 +70,7 @@ class Containers:
                 cpus=os.cpu_count() or 1,
             )
             container = creation.decide(request, image, facts)
-            container = await self._furnished(container)
+            container = await self._furnished(container, image)
         except BaseException:
             self.directory.release(taken)
             raise
@@ -144,8 +150,8 @@ class Containers:
         self._events.emit(updated, "update")
         return self._rooms.hierarchy.warnings(wanted)
 
-    async def prune(self, keep: Mapping[str, object] | None = None) -> tuple[list[str], int]:
-        """Remove every container that is at rest and not in `keep`.
+    async def prune(self, filters: Filters) -> tuple[list[str], int]:
+        """Remove every container that is at rest and matches.
 
         Returns:
             The ids removed, and the bytes that were freed.
@@ -157,19 +163,15 @@ class Containers:
             raise Conflict("a prune operation is already running")
         async with self._pruning:
             removed, freed = [], 0
-            for container in self.directory.all():
-                resting = container.state.status in {Status.CREATED, Status.EXITED, Status.DEAD}
-                if not resting or (keep and container.id in keep):
-                    continue
-                freed += await asyncio.to_thread(self._rooms.store.snapshots.size, container.id)
+            for container in Selection.prunable(self.directory.all(), filters):
+                freed += await asyncio.to_thread(self._rooms.store.snapshots.sizes, container.id)
                 await self.remove(container.id)
                 removed.append(container.id)
         return removed, freed
 
-    async def _furnished(self, container: Container) -> Container:
+    async def _furnished(self, container: Container, image: Image) -> Container:
         """Give it a snapshot, its volumes and its row; on any failure nothing of them remains."""
         snapshots, volumes = self._rooms.store.snapshots, self._rooms.volumes
-        image = self._rooms.store.images.get(container.image_id)
         try:
             rootfs = await asyncio.to_thread(snapshots.prepare, container.id, image.layers)
             points = await volumes.prepare(container, rootfs)
@@ -194,6 +196,7 @@ class Containers:
         )
         live = self.directory.live(container.id)
         self.execs.forget(container.id)
+        self.health.forget(container.id)
         await self._rooms.networks.release(container.id)
         await self._rooms.volumes.release(container.id, remove_anonymous=volumes)
         await self._rooms.containers.delete(container.id)

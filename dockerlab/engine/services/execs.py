@@ -8,12 +8,14 @@ Source:  moby daemon/exec.go; engine API 1.50, "Exec".
 from __future__ import annotations
 
 import asyncio
+import signal
 from dataclasses import dataclass
 
 from dockerlab.engine.linux import capabilities
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.lifecycle import Status, not_running
 from dockerlab.engine.runtime import translate
+from dockerlab.engine.runtime.client import Client
 from dockerlab.engine.runtime.launcher import Exit, Process, StartFailed
 from dockerlab.engine.runtime.security import seccomp_program, security_options
 from dockerlab.engine.runtime.spec import ProcessKind, Spec
@@ -21,7 +23,6 @@ from dockerlab.engine.services.container_events import ContainerEvents
 from dockerlab.engine.services.directory import Directory
 from dockerlab.engine.services.names import new_id
 from dockerlab.engine.services.rooms import Rooms
-from dockerlab.engine.services.streams import Client
 from dockerlab.errors import Conflict, DockerlabError, InvalidRequest, NotFound
 from dockerlab.wire.documents import ExecConfig
 
@@ -75,6 +76,18 @@ class Execs:
             raise NotFound(f"No such exec instance: {exec_id}")
         return found
 
+    def check_startable(self, exec_id: str) -> Exec:
+        """Get an exec that has not been started.
+
+        Raises:
+            Conflict: it has been.
+        """
+        found = self.find(exec_id)
+        if found.started:
+            state = "is already running" if found.running else "has already run"
+            raise Conflict(f"exec command {exec_id} {state}")
+        return found
+
     async def start(self, exec_id: str, client: Client | None) -> None:
         """Start an exec; with a client, stay until its program has ended.
 
@@ -82,10 +95,7 @@ class Execs:
             Conflict: it has run before, or its container no longer runs.
             InvalidRequest, Failed: the program can't be run.
         """
-        found = self.find(exec_id)
-        if found.started:
-            state = "is already running" if found.running else "has already run"
-            raise Conflict(f"exec command {exec_id} {state}")
+        found = self.check_startable(exec_id)
         container = self._directory.get(found.container_id)
         self._check_running(container)
         found.started = True
@@ -98,7 +108,16 @@ class Execs:
             self._watch(found, process), name=f"watch exec {exec_id[:12]}"
         )
         if client is not None:
-            await asyncio.shield(ended)
+            attached = await client.joined
+            if await attached.done != "detached":
+                await asyncio.shield(ended)
+
+    async def kill(self, exec_id: str) -> None:
+        """End an exec's program at once and wait for its end; one that has ended is no error."""
+        found = self.find(exec_id)
+        if found.process is not None and found.running:
+            await found.process.signal(signal.SIGKILL)
+            await found.process.wait()
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
         """Tell an exec's terminal its size.

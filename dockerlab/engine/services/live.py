@@ -7,9 +7,9 @@ Refuses: to be the truth; that is the container's row.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from dockerlab.engine.runtime.client import Client
 from dockerlab.engine.runtime.launcher import Process
 
 
@@ -68,7 +68,7 @@ class Live:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     process: Process | None = None
     waiters: Waiters = field(default_factory=Waiters)
-    joining: list[Callable[[Process], Awaitable[None]]] = field(default_factory=list)
+    joining: list[Client] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     restarting: asyncio.Task[None] | None = None
     execs: list[str] = field(default_factory=list)

@@ -68,7 +68,7 @@ class Preparation:
 
     def folder(self, container: Container) -> Path:
         """The container's own folder in the store."""
-        return self._rooms.store.root / "containers" / container.id
+        return self._rooms.store.snapshots.path(container.id)
 
     def _spec(
         self, container: Container, namespaces: Namespaces, endpoints: Sequence[Endpoint]
@@ -78,13 +78,10 @@ class Preparation:
         run_dir = self._rooms.settings.run / "c" / container.id[:16]
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "exit").unlink(missing_ok=True)
-        image = self._rooms.store.images.get(container.image_id)
         return spec_of(
             container,
             Surroundings(
-                rootfs=self._rooms.store.snapshots.rootfs(
-                    container.id, image.layers, volatile=host.auto_remove
-                ),
+                rootfs=self._rooms.store.snapshots.rootfs(container.id, volatile=host.auto_remove),
                 directory=str(folder),
                 run_dir=str(run_dir),
                 namespaces=namespaces,

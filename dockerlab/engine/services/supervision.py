@@ -9,22 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from dockerlab.engine.linux.signals import signal_number
 from dockerlab.engine.model.container import Container, State
 from dockerlab.engine.model.lifecycle import Move, Status, after, not_running
+from dockerlab.engine.runtime.client import Client
 from dockerlab.engine.runtime.launcher import Exit, Process, StartFailed
 from dockerlab.engine.services import restarts
 from dockerlab.engine.services.container_events import ContainerEvents
 from dockerlab.engine.services.directory import Directory
+from dockerlab.engine.services.health import HealthChecks
 from dockerlab.engine.services.live import Live
 from dockerlab.engine.services.preparation import Preparation
 from dockerlab.engine.services.rooms import Rooms
 from dockerlab.errors import AlreadyDone, Conflict, DockerlabError, InvalidRequest
 
 DEFAULT_STOP_TIMEOUT_S = 10
+# Docker answers these two with 400: the request names a program that can't be run.
+_HINTS = {
+    126: "The file is there but can't be executed: check its mode, and that it is no folder.",
+    127: "There is no such program in the image: look for it with docker run IMAGE ls /bin",
+}
+_USERS_FAULT = frozenset(_HINTS)
 
 
 class Supervisor:
@@ -34,9 +43,11 @@ class Supervisor:
         self,
         rooms: Rooms,
         directory: Directory,
-        remove: Callable[[str], Awaitable[None]],
+        health: HealthChecks,
+        remove: Callable[[str], Coroutine[Any, Any, None]],
     ) -> None:
-        self._rooms, self._directory, self._remove = rooms, directory, remove
+        self._rooms, self._directory = rooms, directory
+        self._health, self._remove = health, remove
         self._preparation = Preparation(rooms, directory)
         self._events = ContainerEvents(rooms.events)
 
@@ -160,6 +171,52 @@ class Supervisor:
                     f'invalid condition: "{condition}"', hint="not-running, next-exit or removed."
                 )
 
+    def check_attachable(self, name: str) -> None:
+        """Refuse what can't be attached to; a container that does not run yet can.
+
+        Raises:
+            Conflict: it is paused or restarting.
+        """
+        container = self._directory.find(name)
+        if container.state.status is Status.PAUSED:
+            raise Conflict(
+                f"container {name} is paused, unpause the container before attach",
+                hint=f"docker unpause {container.name}",
+            )
+        if container.state.status is Status.RESTARTING:
+            raise Conflict(
+                f"Container {container.id} is restarting, wait until the container is running"
+            )
+
+    async def attach(self, name: str, client: Client) -> None:
+        """Join a client to a container's program, now or at its start; stay until it is over."""
+        container = self._directory.find(name)
+        live = self._directory.live(container.id)
+        self._events.emit(container, "attach")
+        if live.process is not None:
+            await client.join(live.process)
+        else:
+            live.joining.append(client)
+        try:
+            attached = await client.joined
+        except asyncio.CancelledError:
+            if client not in live.joining and client.joined.cancelled():
+                return
+            live.joining.remove(client)
+            raise
+        if await attached.done == "detached":
+            self._events.emit(self._directory.get(container.id), "detach")
+
+    async def resize(self, name: str, height: int, width: int) -> None:
+        """Tell a container's terminal its size.
+
+        Raises:
+            Conflict: it does not run.
+        """
+        container = self._directory.find(name)
+        await self.process_of(name).resize(height, width)
+        self._events.emit(container, "resize", height=str(height), width=str(width))
+
     def process_of(self, name: str) -> Process:
         """Get the running process of a container.
 
@@ -201,6 +258,11 @@ class Supervisor:
         after(container.state.status, Move.START, name=container.name, container_id=container.id)
         try:
             process = await self._launch(container, live)
+        except StartFailed as error:
+            await self._start_failed(container, live, error)
+            if error.exit_code in _USERS_FAULT:
+                raise InvalidRequest(error.message, hint=_HINTS[error.exit_code]) from error
+            raise
         except DockerlabError as error:
             await self._start_failed(container, live, error)
             raise
@@ -223,8 +285,8 @@ class Supervisor:
         spec = await self._preparation.spec(container)
         process = await self._rooms.launcher.launch(spec)
         try:
-            for join in live.joining:
-                await join(process)
+            for client in live.joining:
+                await client.join(process)
             live.joining.clear()
             await process.go(await self._preparation.wired(container, process))
         except BaseException:
@@ -243,6 +305,8 @@ class Supervisor:
             exit_code=code,
             error=error.message,
         )
+        for client in live.joining:
+            client.give_up()
         live.joining.clear()
         live.waiters.announce_exit(code)
         if container.host.auto_remove:
@@ -251,6 +315,8 @@ class Supervisor:
     def _watched(self, container_id: str, live: Live, process: Process) -> None:
         live.process = process
         live.ended.clear()
+        if self._directory.get(container_id).state.status is Status.RUNNING:
+            self._health.begin(self._directory.get(container_id))
         self._rooms.tasks.spawn(
             self._watch(container_id, live, process), name=f"watch {container_id[:12]}"
         )
@@ -260,6 +326,7 @@ class Supervisor:
 
     async def _ended(self, container_id: str, live: Live, last: Exit) -> None:
         """Write an end into the row and tell everybody, in Docker's order."""
+        self._health.end(container_id)
         await self._preparation.undone(self._directory.get(container_id))
         container = self._directory.get(container_id)
         ran_ns = last.finished_ns - container.state.started_ns
@@ -352,6 +419,10 @@ class Supervisor:
         await asyncio.to_thread(group.freeze if move is Move.PAUSE else group.thaw)
         container = await self._write(self._directory.get(container_id), status=status)
         self._events.emit(container, move.value)
+        if move is Move.PAUSE:
+            self._health.end(container_id)
+        else:
+            self._health.begin(container)
 
     async def _mark_stopped(self, container_id: str) -> None:
         await self._write(self._directory.get(container_id), stopped_by_user=True)

@@ -1,0 +1,148 @@
+"""The routes that stream: attach, resize, logs, stats.
+
+Knows:   when output is framed, which content type says so, how a log record is written out.
+Refuses: to copy an attached program's bytes: the connection goes to its shim.
+Source:  API v1.50, ContainerAttach, ContainerLogs, ContainerStats.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import msgspec
+
+from dockerlab.engine.api.execs import window_size
+from dockerlab.engine.api.hijack import Hijacked
+from dockerlab.engine.api.reply import MULTIPLEXED_STREAM, RAW_STREAM, Empty, Reply, Stream, Upgrade
+from dockerlab.engine.api.request import Query, Request
+from dockerlab.engine.api.routes import Route
+from dockerlab.engine.model.container import Container
+from dockerlab.engine.model.log_wish import LogWish
+from dockerlab.engine.runtime.client import Client, detach_keys
+from dockerlab.engine.runtime.log_files import Record
+from dockerlab.errors import InvalidRequest
+from dockerlab.wire.frames import encode
+from dockerlab.wire.times import log_stamp, parse_moment
+
+
+class Streams(Protocol):
+    """What these routes need."""
+
+    def find(self, name: str) -> Container: ...
+    def check_attachable(self, name: str) -> None: ...
+    async def attach(self, name: str, client: Client) -> None: ...
+    async def resize(self, name: str, height: int, width: int) -> None: ...
+    def logs(self, name: str, wish: LogWish) -> AsyncIterator[list[Record]]: ...
+    def stats(
+        self, name: str, *, stream: bool, one_shot: bool
+    ) -> AsyncIterator[Mapping[str, Any]]: ...
+
+
+def routes(streams: Streams) -> list[Route]:
+    """List the routes."""
+    handlers = _Handlers(streams)
+    return [
+        Route("POST", "/containers/{name}/attach", handlers.attach, hijack=True),
+        Route("POST", "/containers/{name}/resize", handlers.resize),
+        Route("GET", "/containers/{name}/logs", handlers.logs),
+        Route("GET", "/containers/{name}/stats", handlers.stats),
+    ]
+
+
+class _Handlers:
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    async def attach(self, request: Request) -> Reply:
+        query, name = request.query, request.params["name"]
+        container = self._streams.find(name)
+        keys = detach_keys(query.text("detachKeys"))
+        self._streams.check_attachable(name)
+        framed = not container.config.tty
+        shown = MULTIPLEXED_STREAM if framed and request.version >= (1, 42) else RAW_STREAM
+
+        async def run(hijacked: Hijacked) -> None:
+            if query.flag("logs"):
+                wish = LogWish()
+                written = _written(self._streams.logs(container.id, wish), query, framed=framed)
+                async with aclosing(written):
+                    async for piece in written:
+                        await hijacked.send(piece)
+            if query.flag("stream"):
+                client = Client(
+                    sock=hijacked.socket,
+                    pending=hijacked.pending,
+                    stdin=query.flag("stdin"),
+                    stdout=query.flag("stdout"),
+                    stderr=query.flag("stderr"),
+                    framed=framed,
+                    detach_keys=keys if container.config.tty and query.flag("stdin") else b"",
+                )
+                await self._streams.attach(container.id, client)
+
+        return Upgrade(run, shown)
+
+    async def resize(self, request: Request) -> Reply:
+        height, width = window_size(request)
+        await self._streams.resize(request.params["name"], height, width)
+        return Empty(200)
+
+    async def logs(self, request: Request) -> Reply:
+        query = request.query
+        if not (query.flag("stdout") or query.flag("stderr")):
+            raise InvalidRequest("Bad parameters: you must choose at least one stream")
+        container = self._streams.find(request.params["name"])
+        framed = not container.config.tty
+        now_ns = time.time_ns()
+        wish = LogWish(
+            since_ns=_moment(query.text("since"), now_ns),
+            until_ns=_moment(query.text("until"), now_ns),
+            tail=_tail(query.text("tail")),
+            follow=query.flag("follow"),
+        )
+        records = self._streams.logs(container.id, wish)
+        shown = MULTIPLEXED_STREAM if framed and request.version >= (1, 42) else RAW_STREAM
+        return Stream(_written(records, query, framed=framed), shown)
+
+    async def stats(self, request: Request) -> Reply:
+        query = request.query
+        stream, one_shot = query.flag("stream", default=True), query.flag("one-shot")
+        if stream and one_shot:
+            raise InvalidRequest("cannot have stream=true and one-shot=true")
+        documents = self._streams.stats(request.params["name"], stream=stream, one_shot=one_shot)
+        return Stream(_lines(documents), wait_first=True)
+
+
+def _moment(text: str, now_ns: int) -> int:
+    return parse_moment(text, now_ns) if text else 0
+
+
+def _tail(text: str) -> int | None:
+    """Read `tail`: whatever is no number, or negative, means everything."""
+    return int(text) if text.isdigit() else None
+
+
+async def _lines(documents: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
+    async for document in documents:
+        yield msgspec.json.encode(document) + b"\n"
+
+
+async def _written(
+    batches: AsyncIterator[list[Record]], query: Query, *, framed: bool
+) -> AsyncGenerator[bytes, None]:
+    wanted = {number for number, word in ((1, "stdout"), (2, "stderr")) if query.flag(word)}
+    stamped = query.flag("timestamps")
+    async for batch in batches:
+        pieces: list[bytes] = []
+        for record in batch:
+            if record.stream not in wanted:
+                continue
+            data = record.data
+            if stamped:
+                data = f"{log_stamp(record.time_ns)} ".encode() + data
+            pieces.append(encode(record.stream, data) if framed else data)
+        if pieces:
+            yield b"".join(pieces)

@@ -1,0 +1,167 @@
+"""Builds from beginning to end: context in, image and tags out, and what the cache holds.
+
+Knows:   one task for each build, its context's folder, cancelling, pruning the cache.
+Refuses: HTTP and the wording of streams (`api/builds.py`, `api/build_stream.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from dockerlab.dockerfile.lines import DockerfileError
+from dockerlab.dockerfile.parse import parse
+from dockerlab.engine.build import context as contexts
+from dockerlab.engine.build import progress
+from dockerlab.engine.build.builder import Builder, Rooms
+from dockerlab.engine.build.cache_keys import CacheRecord
+from dockerlab.engine.build.context import Context
+from dockerlab.engine.build.request import BuildRequest
+from dockerlab.engine.services.events import Events
+from dockerlab.errors import InvalidRequest
+from dockerlab.oci import names
+
+_QUEUED_PIECES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What pruning the cache did."""
+
+    keys: tuple[str, ...]
+    freed_bytes: int
+
+
+class BodySource:
+    """A request's body, read from a worker thread while the loop receives it."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._body = body
+        self._rest = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` bytes; b"" at the end."""
+        while not self._rest:
+            piece = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+            if piece is None:
+                return b""
+            self._rest = piece
+        data = self._rest if size < 0 else self._rest[:size]
+        self._rest = self._rest[len(data) :]
+        return data
+
+    async def _next(self) -> bytes | None:
+        return await anext(self._body, None)
+
+
+class Builds:
+    """The builds of this engine."""
+
+    def __init__(self, rooms: Rooms, events: Events) -> None:
+        self._rooms = rooms
+        self._events = events
+        self._running: dict[str, asyncio.Task[Any]] = {}
+
+    async def build(
+        self,
+        request: BuildRequest,
+        body: AsyncIterator[bytes],
+        tell: progress.Listener,
+        *,
+        build_id: str = "",
+    ) -> None:
+        """Build; the last thing told is `Built`.
+
+        Cancelling the calling task ends the running step; nothing but cached steps remains.
+
+        Raises:
+            DockerlabError: in Docker's words.
+        """
+        tags = tuple(_tag(text) for text in request.tags)
+        build_id = build_id or secrets.token_hex(8)
+        task = asyncio.current_task()
+        if task is not None:
+            self._running[build_id] = task
+        try:
+            folder = self._rooms.store.tmp / f"build-{secrets.token_hex(8)}"
+            source = BodySource(body)
+            context = await asyncio.to_thread(contexts.unpack, source, folder)
+            try:
+                await self._build(request, context, tell, tags)
+            finally:
+                await asyncio.to_thread(context.discard)
+        finally:
+            self._running.pop(build_id, None)
+
+    def cancel(self, build_id: str) -> None:
+        """End a running build; one that is not running is no error."""
+        task = self._running.get(build_id)
+        if task is not None:
+            task.cancel()
+
+    async def prune(self, *, every: bool, until_ns: int = 0) -> Pruned:
+        """Forget cached steps whose image nobody else needs.
+
+        Args:
+            every: those of tagged images and of their parents too.
+            until_ns: only records not used since then; 0 for any time.
+        """
+        images = self._rooms.store.images
+        gone: list[str] = []
+        candidates: list[str] = []
+        for key, record in self._rooms.cache.records():
+            if until_ns and record.used_ns > until_ns:
+                continue
+            gone.append(key)
+            candidates.append(record.image_id)
+        await self._rooms.cache.forget(gone)
+        freed = 0
+        # Newest first: an image goes before the one it stands on.
+        for image_id in reversed(candidates):
+            image = images.find(image_id)
+            if image is None or images.tags_of(image_id) or images.children(image_id):
+                continue
+            removal = await images.remove(image_id)
+            freed += removal.freed_bytes
+        del every
+        return Pruned(keys=tuple(gone), freed_bytes=freed)
+
+    def records(self) -> list[tuple[str, CacheRecord]]:
+        """The cached steps, for `system df`."""
+        return self._rooms.cache.records()
+
+    async def _build(
+        self,
+        request: BuildRequest,
+        context: Context,
+        tell: progress.Listener,
+        tags: tuple[str, ...],
+    ) -> None:
+        text = await asyncio.to_thread(contexts.read_dockerfile, context, request.dockerfile)
+        try:
+            read = parse(text)
+        except DockerfileError as error:
+            if error.reason == "file with no instructions":
+                raise InvalidRequest(
+                    f"failed to parse Dockerfile: {error.reason}", hint=error.hint
+                ) from None
+            raise
+        context = await asyncio.to_thread(contexts.without_ignored, context)
+        builder = Builder(rooms=self._rooms, request=request, context=context, read=read, tell=tell)
+        image = await builder.build()
+        for tag in tags:
+            await self._rooms.store.images.tag(image.id, tag)
+            self._events.emit("image", "tag", image.id, {"name": tag})
+        tell(progress.Built(image.id, tags))
+
+
+def _tag(text: str) -> str:
+    """Check a reference for the result, and complete it."""
+    reference = names.parse(text)
+    if reference.digest:
+        raise InvalidRequest("build tag cannot contain a digest")
+    return reference.complete().familiar

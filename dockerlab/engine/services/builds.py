@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +22,10 @@ from dockerlab.engine.build.cache_keys import CacheRecord
 from dockerlab.engine.build.context import Context
 from dockerlab.engine.build.request import BuildRequest
 from dockerlab.engine.services.events import Events
-from dockerlab.errors import InvalidRequest
+from dockerlab.engine.store.images import Users
+from dockerlab.errors import Conflict, InvalidRequest, NotFound
 from dockerlab.oci import names
-
-_QUEUED_PIECES = 8
+from dockerlab.oci.names import Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +62,10 @@ class BodySource:
 class Builds:
     """The builds of this engine."""
 
-    def __init__(self, rooms: Rooms, events: Events) -> None:
+    def __init__(self, rooms: Rooms, events: Events, users: Users) -> None:
+        """Args: users: says which containers were made from an image."""
         self._rooms = rooms
+        self._users = users
         self._events = events
         self._running: dict[str, asyncio.Task[Any]] = {}
 
@@ -87,7 +90,7 @@ class Builds:
         if task is not None:
             self._running[build_id] = task
         try:
-            folder = self._rooms.store.tmp / f"build-{secrets.token_hex(8)}"
+            folder = self._rooms.store.root / "tmp" / f"build-{secrets.token_hex(8)}"
             source = BodySource(body)
             context = await asyncio.to_thread(contexts.unpack, source, folder)
             try:
@@ -103,12 +106,11 @@ class Builds:
         if task is not None:
             task.cancel()
 
-    async def prune(self, *, every: bool, until_ns: int = 0) -> Pruned:
-        """Forget cached steps whose image nobody else needs.
+    async def prune(self, *, until_ns: int = 0) -> Pruned:
+        """Forget cached steps, and remove the images that only they needed.
 
         Args:
-            every: those of tagged images and of their parents too.
-            until_ns: only records not used since then; 0 for any time.
+            until_ns: only those not used since then; 0 for all.
         """
         images = self._rooms.store.images
         gone: list[str] = []
@@ -122,12 +124,12 @@ class Builds:
         freed = 0
         # Newest first: an image goes before the one it stands on.
         for image_id in reversed(candidates):
-            image = images.find(image_id)
-            if image is None or images.tags_of(image_id) or images.children(image_id):
+            image = images.get(image_id)
+            if image is None or not images.is_dangling(image_id):
                 continue
-            removal = await images.remove(image_id)
-            freed += removal.freed_bytes
-        del every
+            with suppress(Conflict, NotFound):
+                removal = await images.remove(image_id, users=self._users, prune_parents=False)
+                freed += removal.freed_bytes
         return Pruned(keys=tuple(gone), freed_bytes=freed)
 
     def records(self) -> list[tuple[str, CacheRecord]]:
@@ -139,7 +141,7 @@ class Builds:
         request: BuildRequest,
         context: Context,
         tell: progress.Listener,
-        tags: tuple[str, ...],
+        tags: tuple[Reference, ...],
     ) -> None:
         text = await asyncio.to_thread(contexts.read_dockerfile, context, request.dockerfile)
         try:
@@ -155,13 +157,13 @@ class Builds:
         image = await builder.build()
         for tag in tags:
             await self._rooms.store.images.tag(image.id, tag)
-            self._events.emit("image", "tag", image.id, {"name": tag})
-        tell(progress.Built(image.id, tags))
+            self._events.emit("image", "tag", image.id, {"name": tag.familiar})
+        tell(progress.Built(image.id, tuple(tag.familiar for tag in tags)))
 
 
-def _tag(text: str) -> str:
+def _tag(text: str) -> Reference:
     """Check a reference for the result, and complete it."""
     reference = names.parse(text)
     if reference.digest:
         raise InvalidRequest("build tag cannot contain a digest")
-    return reference.complete().familiar
+    return reference.complete()

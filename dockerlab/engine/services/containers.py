@@ -16,7 +16,7 @@ from dataclasses import replace
 import msgspec
 
 from dockerlab.engine.model.container import Container
-from dockerlab.engine.model.image import Image
+from dockerlab.engine.model.image import Image, ImageUser
 from dockerlab.engine.model.lifecycle import Move, after
 from dockerlab.engine.runtime.translate import resources
 from dockerlab.engine.services import creation, limits, names, restarts
@@ -169,6 +169,19 @@ class Containers:
                 removed.append(container.id)
         return removed, freed
 
+    def image_users(self, image_id: str) -> list[ImageUser]:
+        """List the containers made from an image, for those who want to remove it."""
+        return [
+            ImageUser(container_id=one.id, running=one.state.status.running)
+            for one in self.directory.all()
+            if one.image_id == image_id
+        ]
+
+    async def finish_removal(self, container_id: str) -> None:
+        """Go on with a removal that an earlier engine did not finish."""
+        async with self.directory.live(container_id).lock:
+            await self._dissolve(self.directory.get(container_id), volumes=False)
+
     async def _furnished(self, container: Container, image: Image) -> Container:
         """Give it a snapshot, its volumes and its row; on any failure nothing of them remains."""
         snapshots, volumes = self._rooms.store.snapshots, self._rooms.volumes
@@ -194,6 +207,9 @@ class Containers:
         await self._rooms.containers.put(
             container.id, replace(container, state=replace(before, status=status))
         )
+        await self._dissolve(container, volumes=volumes)
+
+    async def _dissolve(self, container: Container, *, volumes: bool) -> None:
         live = self.directory.live(container.id)
         self.execs.forget(container.id)
         self.health.forget(container.id)
@@ -203,4 +219,4 @@ class Containers:
         self.directory.forget(container)
         await asyncio.to_thread(self._rooms.store.snapshots.remove, container.id)
         self._events.emit(container, "destroy")
-        live.waiters.announce_removal(before.exit_code)
+        live.waiters.announce_removal(container.state.exit_code)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 
@@ -81,7 +82,8 @@ class Events:
 
     def __init__(self) -> None:
         self._last: deque[Event] = deque(maxlen=REMEMBERED)
-        self._subscriptions: set[Subscription] = set()
+        # Weak: a reader that went away before its first event is simply gone.
+        self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
 
     @property
     def listeners(self) -> int:

@@ -141,6 +141,15 @@ class Links:
             self._isolate(step.link, made.index)
         return made.peer
 
+    def attach(self, name: str, bridge: str) -> None:
+        """Plug a link into a bridge; one that is gone, with its container, is no error."""
+        found, switch = self.find(name), self.find(bridge)
+        if found is not None and switch is not None and found.master != switch.index:
+            attrs = [("IFLA_MASTER", switch.index)]
+            self._channel.ask(
+                name, _link(_NEWLINK, REQUEST, index=found.index, up=True, attrs=attrs)
+            )
+
     def find(self, name: str) -> Link | None:
         """Look a link up by name."""
         try:

@@ -163,6 +163,19 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True):
         return Platform(os=self.os, architecture=self.architecture, variant=self.variant or "")
 
 
+def layer_type(compression: str) -> str:
+    """Name the media type of a layer by the compression found in its bytes."""
+    return {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}.get(compression, OCI_LAYER)
+
+
+def oci_layer_type(media_type: str) -> str:
+    """Translate Docker's name of a layer's type into OCI's."""
+    for compression in ("gzip", "zstd"):
+        if media_type.endswith(compression):
+            return layer_type(compression)
+    return OCI_LAYER
+
+
 _Document = TypeVar("_Document")
 
 

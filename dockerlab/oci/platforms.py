@@ -126,7 +126,7 @@ def choose(manifests: Iterable[Descriptor], wanted: Platform, *, exact: bool = F
     Raises:
         NotFound: nothing fits; the message lists what there is.
     """
-    entries = [entry for entry in manifests if not _is_attestation(entry)]
+    entries = [entry for entry in manifests if not is_attestation(entry)]
     wanted = normalise(wanted)
     order = [p for p in accepted(wanted) if not exact or p.architecture == wanted.architecture]
     rank = {(p.os, p.architecture, p.variant): n for n, p in enumerate(order)}
@@ -180,7 +180,8 @@ def _arm64_below(variant: str) -> list[str]:
     return [*below, ""]
 
 
-def _is_attestation(entry: Descriptor) -> bool:
+def is_attestation(entry: Descriptor) -> bool:
+    """Tell whether an entry of an index is a statement about an image, but no image."""
     if (entry.annotations or {}).get(_ATTESTATION) == "attestation-manifest":
         return True
     platform = entry.platform

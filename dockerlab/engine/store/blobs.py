@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from dockerlab.engine.store.durable import Durable
 from dockerlab.errors import Failed, NotFound
 from dockerlab.oci import digests
 
@@ -92,7 +93,6 @@ class BlobWriter:
                 hint=f"{count} bytes came, with the digest {actual}. Try again.",
             )
         self._file.flush()
-        os.fdatasync(self._file.fileno())
         self._blobs.adopt(self._path, self._digest)
         self._done = True
         return self._digest
@@ -115,7 +115,8 @@ class BlobWriter:
 class Blobs:
     """The folder `blobs/` with its `partial/` and `tmp/`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, durable: Durable | None = None) -> None:
+        self._durable = durable
         self._root = root / "blobs"
         self._partial = root / "partial"
         self._tmp = root / "tmp"
@@ -201,11 +202,12 @@ class Blobs:
             spool.discard()
 
     def adopt(self, path: Path, digest: str) -> None:
-        """Move a finished, verified, synced file to its name."""
+        """Move a finished, verified file to its name."""
         target = self.path(digest)
         target.parent.mkdir(mode=0o700, exist_ok=True)
+        if self._durable is not None:
+            self._durable.note(f"blob:{digest}")
         path.rename(target)
-        _sync_directory(target.parent)
 
     def release(self, digest: str) -> None:
         """Let the next writer of a digest begin."""
@@ -262,19 +264,11 @@ class Spool:
 
     def keep(self) -> str:
         """Make it a blob; return its digest."""
-        os.fdatasync(self._file.fileno())
-        self._blobs.adopt(self.path, self.digest)
-        return self.digest
+        digest = self.digest
+        self._blobs.adopt(self.path, digest)
+        return digest
 
     def discard(self) -> None:
         """Close; remove what was not kept."""
         self._file.close()
         self.path.unlink(missing_ok=True)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dockerlab.engine.store.blobs import Blobs
+from dockerlab.engine.store.durable import Durable
 from dockerlab.engine.store.images import Images
 from dockerlab.engine.store.layers import Layers
-from dockerlab.errors import DockerlabError
+from dockerlab.errors import DockerlabError, NotFound
+from dockerlab.oci import digests
 
 _KEEP_LOOSE_BLOBS_S = 24 * 3600
 
@@ -55,6 +57,46 @@ def sweep(images: Images, layers: Layers, blobs: Blobs) -> None:
     for partial in blobs.partials():
         if _is_older(partial, limit):
             partial.unlink(missing_ok=True)
+
+
+def after_power_loss(images: Images, layers: Layers, blobs: Blobs, durable: Durable) -> None:
+    """Look at what the machine's crash may have eaten; images that lost a part are removed."""
+    for key in durable.suspects():
+        kind, _, name = key.partition(":")
+        if kind == "layer":
+            _verify_layer(images, layers, name)
+        else:
+            _verify_blob(images, blobs, name)
+        durable.clear(key)
+
+
+def _verify_layer(images: Images, layers: Layers, name: str) -> None:
+    layer = layers.rows.get(name)
+    if layer is None:
+        return
+    try:
+        for _ in layers.tar(layer):
+            pass
+    except (DockerlabError, OSError):
+        for row in images.rows.values():
+            if layer.number in row.layers:
+                images.forget(row.id)
+        layers.forget(layer)
+
+
+def _verify_blob(images: Images, blobs: Blobs, digest: str) -> None:
+    try:
+        actual = digests.hasher(digest)
+        with blobs.open(digest) as file:
+            while chunk := file.read(1 << 20):
+                actual.update(chunk)
+        if actual.hexdigest() == digests.hex_of(digest):
+            return
+    except (NotFound, OSError):
+        pass
+    blobs.remove(digest)
+    if digest in images.rows:
+        images.forget(digest)
 
 
 def check(images: Images, layers: Layers, blobs: Blobs, *, deep: bool = False) -> Findings:

@@ -233,7 +233,7 @@ class Images:
                 last_tagged_ns=before.last_tagged_ns if before else 0,
                 manifests=manifests,
             )
-            self.rows.put_sync(image_id, row, durable=True)
+            self.rows.put_sync(image_id, row)
             self._images[image_id] = image = self._image(row)
             return image
 
@@ -357,7 +357,7 @@ class Images:
         """Forget an image and free what only it needed; return the bytes of layers freed."""
         with self.lock:
             image = self._images.pop(image_id)
-            self.rows.delete_sync(image_id, durable=True)
+            self.rows.delete_sync(image_id)
             freed = self._layers.release(f"image:{image_id}")
             for digest in (image_id, *self._unused(image.manifests)):
                 self._blobs.remove(digest)
@@ -367,6 +367,15 @@ class Images:
                     self._blobs.remove(blob.digest)
                 self.layer_blobs.delete_sync(diff_id)
             return freed
+
+    def forget(self, image_id: str) -> None:
+        """Take back an image that is not whole, with its names."""
+        for table in (self.tags, self.digests):
+            gone = [key for key, row in table.items() if row.image_id == image_id]
+            table.change_sync(dict.fromkeys(gone))
+        self._images.pop(image_id, None)
+        self.rows.delete_sync(image_id)
+        self._layers.holds.delete_sync(f"image:{image_id}")
 
     def _unused(self, manifests: Iterable[str]) -> set[str]:
         used = {m for row in self.rows.values() for m in row.manifests}

@@ -20,6 +20,7 @@ from pathlib import Path
 from dockerlab.engine.model.image import Layer
 from dockerlab.engine.store import borrow, diff, layer_index, pack
 from dockerlab.engine.store.db import Database
+from dockerlab.engine.store.durable import Durable
 from dockerlab.engine.store.records import Table
 from dockerlab.engine.store.stack import Stack
 from dockerlab.engine.store.streams import IterableSource, ReadAhead, Source
@@ -35,7 +36,14 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class Layers:
     """Every unpacked layer of this host. All methods are safe in worker threads."""
 
-    def __init__(self, root: Path, db: Database, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        db: Database,
+        durable: Durable | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._durable = durable
         self.folder = root / "layers"
         self._tmp = root / "tmp"
         for folder in (self.folder, self._tmp):
@@ -217,7 +225,9 @@ class Layers:
             folder.rename(self.path(layer))
             self._by_key[_key(layer)] = layer
         try:
-            self.rows.put_sync(str(layer.number), layer, durable=True)
+            if self._durable is not None:
+                self._durable.note(f"layer:{layer.number}")
+            self.rows.put_sync(str(layer.number), layer)
         except BaseException:
             with self._lock:
                 self._by_key.pop(_key(layer), None)
@@ -291,9 +301,9 @@ class Layers:
             with self._lock:
                 self._leases -= 1
 
-    def hold(self, holder: str, layers: Sequence[Layer], *, durable: bool = True) -> None:
+    def hold(self, holder: str, layers: Sequence[Layer]) -> None:
         """Keep layers for as long as "container:ID", "build:KEY" or "image:ID" needs them."""
-        self.holds.put_sync(holder, tuple(layer.number for layer in layers), durable=durable)
+        self.holds.put_sync(holder, tuple(layer.number for layer in layers))
 
     def held_by(self, holder: str) -> list[Layer]:
         """Return the layers kept for a holder, in the order given."""
@@ -319,10 +329,21 @@ class Layers:
                 self._by_key.pop(_key(layer), None)
         if not dead:
             return 0
-        self.rows.change_sync({str(layer.number): None for layer in dead}, durable=True)
+        self.rows.change_sync({str(layer.number): None for layer in dead})
         for layer in dead:
             shutil.rmtree(self.path(layer), ignore_errors=True)
         return sum(layer.size for layer in dead)
+
+    def forget(self, layer: Layer) -> None:
+        """Take back a layer whose files are damaged, whoever holds it."""
+        with self._lock:
+            self._by_key.pop(_key(layer), None)
+        self.rows.delete_sync(str(layer.number))
+        shutil.rmtree(self.path(layer), ignore_errors=True)
+
+    def has_diff(self, diff_id: str) -> Layer | None:
+        """Return any layer of that diff id, whatever it stands on."""
+        return next((row for row in self.rows.values() if row.diff_id == diff_id), None)
 
     def numbers_on_disk(self) -> set[int]:
         """List the folders there are, with or without a row."""

@@ -67,7 +67,7 @@ class Snapshots:
         """
         with self._layers.lease():
             init = self._init_layer(layers)
-            self._layers.hold(f"container:{container_id}", [*layers, init], durable=False)
+            self._layers.hold(f"container:{container_id}", [*layers, init])
         folder = self.path(container_id)
         for name, mode in (("upper", 0o755), ("work", 0o700)):
             (folder / name).mkdir(mode=mode, parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from dockerlab.engine.store import check
 from dockerlab.engine.store.blobs import Blobs
 from dockerlab.engine.store.db import Database
+from dockerlab.engine.store.durable import Durable
 from dockerlab.engine.store.images import Images
 from dockerlab.engine.store.layers import Layers
 from dockerlab.engine.store.snapshots import Snapshots
@@ -28,8 +29,9 @@ class Store:
     def __init__(self, root: Path, lock: int) -> None:
         self.root, self._lock = root, lock
         self.db = Database(root / "state.db")
-        self.blobs = Blobs(root)
-        self.layers = Layers(root, self.db)
+        self.durable = Durable(root, self.db)
+        self.blobs = Blobs(root, self.durable)
+        self.layers = Layers(root, self.db, self.durable)
         self.images = Images(self.db, self.blobs, self.layers)
         self.snapshots = Snapshots(root, self.layers)
 
@@ -57,11 +59,13 @@ class Store:
         except BaseException:
             os.close(lock)
             raise
+        check.after_power_loss(store.images, store.layers, store.blobs, store.durable)
         check.sweep(store.images, store.layers, store.blobs)
         return store
 
     def close(self) -> None:
         """Finish writing and let another engine in."""
+        self.durable.close()
         self.db.close()
         os.close(self._lock)
 

@@ -8,6 +8,7 @@ Source:  man 2 mount, mount_setattr; util-linux' mount(8) for the words.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Iterable
@@ -144,11 +145,9 @@ def detached_overlay(lowers: Iterable[str], *, upper: str = "", work: str = "") 
     if context < 0:
         raise failed("fsopen", "overlay")
     try:
-        for key, value in _overlay_options(list(lowers), upper, work):
-            command = _FSCONFIG_SET_STRING if value else _FSCONFIG_SET_FLAG
-            text = os.fsencode(value) if value else None
-            if syscall(SYS_FSCONFIG, context, command, key.encode(), text, 0) < 0:
-                raise failed("fsconfig", f"{key} {value}")
+        _set_lowers(context, list(lowers))
+        for key, value in _overlay_options(upper, work):
+            _set_option(context, key, value)
         if syscall(SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0) < 0:
             raise failed("fsconfig", "create overlay")
         mounted = syscall(SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
@@ -159,8 +158,37 @@ def detached_overlay(lowers: Iterable[str], *, upper: str = "", work: str = "") 
         os.close(context)
 
 
-def _overlay_options(lowers: list[str], upper: str, work: str) -> list[tuple[str, str]]:
-    options = [("lowerdir", ":".join(one.replace(":", "\\:") for one in lowers))]
+def _set_option(context: int, key: str, value: str) -> None:
+    command = _FSCONFIG_SET_STRING if value else _FSCONFIG_SET_FLAG
+    text = os.fsencode(value) if value else None
+    if syscall(SYS_FSCONFIG, context, command, key.encode(), text, 0) < 0:
+        raise failed("fsconfig", f"{key} {value}")
+
+
+def _set_lowers(context: int, lowers: list[str]) -> None:
+    """Name the lower directories, one by one: a string of fsconfig ends at 255 bytes."""
+    for number, lower in enumerate(lowers):
+        try:
+            _set_option(context, "lowerdir+", lower)
+        except OSError as error:
+            if number or error.errno != errno.EINVAL:
+                raise
+            # Before Linux 6.8 there is only the list; as descriptors its paths are short.
+            _set_lower_list(context, lowers)
+            return
+
+
+def _set_lower_list(context: int, lowers: list[str]) -> None:
+    opened = [os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for lower in lowers]
+    try:
+        _set_option(context, "lowerdir", ":".join(f"/proc/self/fd/{fd}" for fd in opened))
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def _overlay_options(upper: str, work: str) -> list[tuple[str, str]]:
+    options: list[tuple[str, str]] = []
     if upper:
         options += [("upperdir", upper), ("workdir", work)]
         # Renamed and partly copied files could not become layers of their own.

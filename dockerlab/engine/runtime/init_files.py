@@ -168,7 +168,9 @@ class Files:
         finally:
             os.close(parent)
 
-    def make_link(self, path: str, target: str) -> None:
+    def make_link(self, path: str, target: str, needs: str) -> None:
+        if needs and not os.path.lexists(needs):
+            return
         parent, name = parent_inside(self.root, path)
         try:
             os.symlink(target, name, dir_fd=parent)

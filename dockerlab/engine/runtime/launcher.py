@@ -26,6 +26,7 @@ from dockerlab.engine.runtime.process import (
     Attached,
     Exit,
     Process,
+    ShimLost,
     StartFailed,
     exit_code_of,
     read_exit,
@@ -73,7 +74,7 @@ class Launcher:
         self._hierarchy = hierarchy
         self._zygote = ZygoteHost(entry_points or {})
         self._docker_init = find_docker_init() if docker_init is None else docker_init
-        self._processes: dict[int, Process] = {}
+        self._processes: set[Process] = set()
 
     async def start(self) -> None:
         """Start the zygote."""
@@ -81,9 +82,8 @@ class Launcher:
 
     async def close(self) -> None:
         """Let go of every shim (they go on) and end the zygote."""
-        for process in tuple(self._processes.values()):
+        for process in tuple(self._processes):
             process.disconnect()
-        self._processes.clear()
         await self._zygote.close()
 
     def plan(self, spec: Spec) -> Plan:
@@ -96,26 +96,31 @@ class Launcher:
         Raises:
             StartFailed: control group, namespaces or clone were refused; nothing is left.
         """
-        plan = self.plan(spec)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        memory = packets.seal("plan", json.dumps(plan.encode()).encode())
+        encoded = json.dumps(self.plan(spec).encode()).encode()
         joined = self._pidfd_of(spec.join_pid) if spec.join_pid else -1
+        memory = packets.seal("plan", encoded)
+        descriptors = (memory, joined) if joined >= 0 else (memory,)
+        try:
+            try:
+                return await self._fork_shim(spec, descriptors)
+            except ShimLost:
+                # The zygote died with our request in its hands; nothing was done yet.
+                return await self._fork_shim(spec, descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    async def _fork_shim(self, spec: Spec, descriptors: tuple[int, ...]) -> Process:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process = self._process(ours, spec.exit_path, spec.cgroup)
         process.kind = spec.kind
         try:
-            descriptors = (theirs.fileno(), memory, *((joined,) if joined >= 0 else ()))
-            await self._zygote.fork({"be": "shim"}, descriptors)
-            theirs.close()
+            with theirs:
+                await self._zygote.fork({"be": "shim"}, (theirs.fileno(), *descriptors))
             await process.ready()
         except BaseException:
             process.disconnect()
             raise
-        finally:
-            theirs.close()
-            os.close(memory)
-            if joined >= 0:
-                os.close(joined)
-        self._remember(process)
         return process
 
     async def adopt(self, run_dir: str, *, cgroup: str = "", exit_path: str = "") -> Process | None:
@@ -142,7 +147,6 @@ class Launcher:
         except Failed:
             process.disconnect()
             return None
-        self._remember(process)
         return process
 
     async def fork_ports(
@@ -187,9 +191,9 @@ class Launcher:
         )
 
     def _pidfd_of(self, pid: int) -> int:
-        process = self._processes.get(pid)
-        if process is not None and process.pidfd >= 0:
-            return os.dup(process.pidfd)
+        for process in self._processes:
+            if process.pid == pid and process.pidfd >= 0:
+                return os.dup(process.pidfd)
         try:
             return os.pidfd_open(pid)
         except OSError as error:
@@ -200,17 +204,11 @@ class Launcher:
             if process.kind is not ProcessKind.EXEC and cgroup:
                 await self._clear_cgroup(cgroup)
 
-        return Process(connection, exit_path=exit_path, bury=bury)
-
-    def _remember(self, process: Process) -> None:
-        pid = process.pid
-        self._processes[pid] = process
-
-        def forget() -> None:
-            if self._processes.get(pid) is process:
-                del self._processes[pid]
-
-        process.when_over(forget)
+        process = Process(
+            connection, exit_path=exit_path, bury=bury, forget=self._processes.discard
+        )
+        self._processes.add(process)
+        return process
 
     async def _clear_cgroup(self, name: str) -> None:
         group = self._hierarchy.group(name)

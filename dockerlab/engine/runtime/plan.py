@@ -23,7 +23,7 @@ NODES = (
 LINKS = (
     ("/dev/fd", "/proc/self/fd"), ("/dev/stdin", "/proc/self/fd/0"),
     ("/dev/stdout", "/proc/self/fd/1"), ("/dev/stderr", "/proc/self/fd/2"),
-    ("/dev/ptmx", "pts/ptmx"), ("/dev/core", "/proc/kcore"),
+    ("/dev/ptmx", "pts/ptmx"),
 )  # fmt: skip
 RLIMITS = (
     "cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks",
@@ -209,6 +209,7 @@ def _file_system_steps(spec: Spec, mounts: list[Mount], cgroup: CgroupPlan) -> t
     if not binds_dev:
         result += [steps.MakeNode(path, "c", major, minor, 0o666) for path, major, minor in NODES]
         result += [steps.MakeLink(path, target) for path, target in LINKS]
+        result.append(steps.MakeLink("/dev/core", "/proc/kcore", "/proc/kcore"))
         result += [
             steps.MakeNode(one.path, one.kind, one.major, one.minor, one.mode)
             for one in spec.devices

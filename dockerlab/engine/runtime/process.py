@@ -33,6 +33,10 @@ SPOKEN = frozenset({1})
 """Versions of the shim's protocol that this engine understands."""
 
 
+class ShimLost(Failed):
+    """A shim ended before it said a word; its zygote may have died before it forked."""
+
+
 class StartFailed(Failed):
     """The program could not be started; nothing of it is left.
 
@@ -91,11 +95,12 @@ class Process:
         *,
         exit_path: str,
         bury: Callable[[Process], Awaitable[None]],
+        forget: Callable[[Process], object],
     ) -> None:
         connection.setblocking(False)
         self._connection = connection
         self._exit_path = exit_path
-        self._bury = bury
+        self._bury, self._forget = bury, forget
         self._loop = asyncio.get_running_loop()
         self._hello: asyncio.Future[None] = self._loop.create_future()
         self._exit: asyncio.Future[Exit] = self._loop.create_future()
@@ -148,8 +153,18 @@ class Process:
         framed: bool,
         detach_keys: bytes = b"",
         stream: bool = True,
+        pending: bytes = b"",
     ) -> Attached:
-        """Hand a client's connection to the shim; works before `go`, too."""
+        """Hand a client's connection to the shim; works before `go`, too.
+
+        Args:
+            sock: stays the caller's to close; the client sees its end only then.
+            stdin, stdout, stderr: what the client takes part in.
+            framed: each chunk of output gets Docker's 8-byte head.
+            detach_keys: looked for in what the client sends; empty for none.
+            stream: without it, nothing is sent and it is done at once.
+            pending: what was read from the client already; it comes first on stdin.
+        """
         done: asyncio.Future[str] = self._loop.create_future()
         attached = Attached(done)
         if not stream or self._exit.done():
@@ -157,9 +172,10 @@ class Process:
             return attached
         number = self._next()
         self._attached[number] = done
+        early = packets.seal("pending", pending) if pending else -1
         answer = await self._ask(
             "attach",
-            descriptors=(sock.fileno(),),
+            descriptors=(sock.fileno(), *((early,) if pending else ())),
             attach=number,
             stdin=stdin,
             stdout=stdout,
@@ -167,6 +183,8 @@ class Process:
             framed=framed,
             detach_keys=detach_keys.hex(),
         )
+        if early >= 0:
+            os.close(early)
         if "error" in answer and not done.done():
             done.set_result("eof")
         return attached
@@ -202,17 +220,9 @@ class Process:
             await self._ask("abort")
         await self.wait()
 
-    def when_over(self, call: Callable[[], None]) -> None:
-        """Have `call` called once the process has ended, or was let go of."""
-        self._exit.add_done_callback(lambda _: call())
-
     def disconnect(self) -> None:
         """Let go of the shim, which goes on. Before `go` that undoes the start."""
-        self._loop.remove_reader(self._connection)
-        self._connection.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+        self._hang_up()
         futures: list[asyncio.Future[Any]] = [self._exit, self._hello]
         for future in (*futures, *self._answers.values(), *self._attached.values()):
             if not future.done():
@@ -326,18 +336,29 @@ class Process:
             if not future.done():
                 future.set_result(answer)
 
-    def _lost(self) -> None:
+    def _hang_up(self) -> None:
+        if self._connection.fileno() < 0:
+            return
         self._loop.remove_reader(self._connection)
         self._connection.close()
+        if self.pidfd >= 0 and self._burial is None:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        self._forget(self)
+
+    def _lost(self) -> None:
         self._answer_all({"error": _SUPERVISOR_LOST, "bare": True})
         for done in self._attached.values():
             if not done.done():
                 done.set_result("eof")
         self._attached.clear()
-        if self._exit.done() or not self.running:
-            self._close_up(Exit(code=128, finished_ns=time.time_ns()))
-            return
-        self._burial = self._loop.create_task(self._mourn(), name=f"bury {self.id[:12]}")
+        if not self._hello.done():
+            self._hello.set_exception(ShimLost(_SUPERVISOR_LOST))
+        if not self._exit.done() and self.running:
+            self._burial = self._loop.create_task(self._mourn(), name=f"bury {self.id[:12]}")
+        else:
+            self._ended(Exit(code=128, finished_ns=time.time_ns()))
+        self._hang_up()
 
     async def _mourn(self) -> None:
         """The shim died: take its record, or end what it left and say so."""
@@ -347,15 +368,9 @@ class Process:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
             await self._bury(self)
             end = Exit(code=137, finished_ns=time.time_ns(), error=_SUPERVISOR_LOST)
-        self._close_up(end)
-
-    def _close_up(self, end: Exit) -> None:
+        os.close(self.pidfd)
+        self.pidfd = -1
         self._ended(end)
-        if not self._hello.done():
-            self._hello.set_exception(Failed(_SUPERVISOR_LOST))
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
 
     def _start_failure(self, answer: dict[str, Any]) -> StartFailed:
         text = answer["error"]

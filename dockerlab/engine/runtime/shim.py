@@ -8,6 +8,7 @@ Source:  DESIGN in docs/architecture.md, "Processes". PROTOCOL rises with every 
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 
 from dockerlab.engine.linux import syscalls
 from dockerlab.engine.runtime import init, packets
+from dockerlab.engine.runtime.log_writer import LogWriter
 from dockerlab.engine.runtime.poller import IN, Poller
 from dockerlab.engine.runtime.streams import Streams
 
@@ -37,6 +39,7 @@ def run(control: socket.socket, plan: dict[str, Any], joined: int) -> NoReturn:
     """
     code = 1
     try:
+        gc.enable()  # the zygote switched it off to keep its pages shared
         os.setsid()
         shim = Shim(control, plan)
         shim.clone(joined)
@@ -232,7 +235,7 @@ class Shim:
             case "go":
                 return self._start(control, number, fds)
             case "attach":
-                self._attach(control, document, fds[0])
+                self._attach(control, document, fds)
             case "resize":
                 self._streams.resize(document["height"], document["width"])
             case "signal":
@@ -260,17 +263,18 @@ class Shim:
             os.close(descriptor)
         return None
 
-    def _attach(self, control: socket.socket, document: dict[str, Any], descriptor: int) -> None:
+    def _attach(self, control: socket.socket, document: dict[str, Any], fds: list[int]) -> None:
         number = document["attach"]
 
         def done(why: str) -> None:
             self._send(control, {"event": "done", "attach": number, "why": why})
 
         self._streams.attach(
-            socket.socket(fileno=descriptor),
+            socket.socket(fileno=fds[0]),
             (document["stdin"], document["stdout"], document["stderr"]),
             framed=document["framed"],
             detach_keys=bytes.fromhex(document["detach_keys"]),
+            pending=packets.unseal(fds[1]) if len(fds) > 1 else b"",
             done=done,
         )
 
@@ -413,13 +417,9 @@ class _Pipes:
                 os.close(descriptor)
 
 
-def _open_log(facts: list[Any]) -> Any:
+def _open_log(facts: list[Any]) -> LogWriter | None:
     driver = facts[0]
-    if driver == "none":
-        return None
-    from dockerlab.engine.runtime.log_writer import LogWriter  # noqa: PLC0415
-
-    return LogWriter(*facts)
+    return None if driver == "none" else LogWriter(*facts)
 
 
 def _write_cgroup(path: str, text: str, required: bool) -> None:

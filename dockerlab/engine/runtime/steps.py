@@ -187,9 +187,11 @@ class MakeNode(Step):
 class MakeLink(Step):
     path: str
     target: str
+    needs: str = ""
 
     def describe(self) -> str:
-        return f"link {self.path} to {self.target}"
+        condition = f", if the host has {self.needs}" if self.needs else ""
+        return f"link {self.path} to {self.target}{condition}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,10 @@ class Client:
             self.watch()
             self._streams.input_ended()
             return
+        self.heard(data)
+
+    def heard(self, data: bytes) -> None:
+        """Pass on what the client sent, but for the keys by which it leaves."""
         passed, detached = self._keys.feed(data)
         if passed:
             self._streams.write_input(passed)
@@ -186,6 +190,7 @@ class Streams:
         *,
         framed: bool,
         detach_keys: bytes,
+        pending: bytes = b"",
         done: Callable[[str], None],
     ) -> None:
         """Serve a client until it leaves or the program ends; then `done` is told why."""
@@ -193,6 +198,8 @@ class Streams:
         self._clients.append(client)
         if self._over:
             client.finish()
+        elif pending and client.reads:
+            client.heard(pending)
 
     def resize(self, height: int, width: int) -> None:
         """Change the size of the terminal; without one nothing happens."""

@@ -155,7 +155,7 @@ def _read(context: Context, name: str) -> bytes | None:
             return None
         finally:
             tree.close()
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidRequest(f"failed to read dockerfile: {name} is not a regular file")
@@ -163,7 +163,10 @@ def _read(context: Context, name: str) -> bytes | None:
                 raise InvalidRequest(
                     f"failed to read dockerfile: {name} is larger than {MAX_DOCKERFILE_BYTES} bytes"
                 )
-            return file.read(MAX_DOCKERFILE_BYTES)
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                return file.read(MAX_DOCKERFILE_BYTES)
+        finally:
+            os.close(descriptor)
 
 
 def _inside(name: str) -> bytes:

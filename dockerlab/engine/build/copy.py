@@ -21,7 +21,7 @@ from dockerlab.engine.store.streams import ReadAhead, decompressed
 from dockerlab.engine.store.tree import Tree
 from dockerlab.errors import InvalidRequest
 from dockerlab.oci.layer_tar import Reader
-from dockerlab.oci.tar_fields import shown
+from dockerlab.oci.tar_fields import BLOCK
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _AT_ONCE = 1 << 30
@@ -36,6 +36,7 @@ class CopyPlan:
         files: here-documents by name, written like sources.
         destination: absolute; a trailing slash says "a directory".
         owner: who gets everything; None keeps owners.
+        archive_owner: the same for what is unpacked; an archive's own owners count by default.
         keep_special_bits: setuid and setgid survive (sources in images).
         unpack: local archives are unpacked (ADD).
     """
@@ -44,6 +45,7 @@ class CopyPlan:
     sources: tuple[Found, ...]
     destination: str
     owner: Owner | None
+    archive_owner: Owner | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     chmod: str = ""
     keep_special_bits: bool = False
@@ -147,7 +149,7 @@ class _Copier:
             return self.target.directory(path)
         except InvalidRequest:
             raise InvalidRequest(
-                f"cannot copy to non-directory: /{shown(path)}",
+                f"cannot copy to non-directory: /{_shown(path)}",
                 hint="A file of the image stands there; remove it first.",
             ) from None
 
@@ -192,7 +194,7 @@ class _Copier:
             status = os.lstat(spot.name, dir_fd=spot.folder)
             if stat.S_ISDIR(status.st_mode):
                 raise InvalidRequest(
-                    f"cannot overwrite directory {shown(spot.path)} with non-directory",
+                    f"cannot overwrite directory {_shown(spot.path)} with non-directory",
                     hint="End the destination with / to copy into it.",
                 )
             os.unlink(spot.name, dir_fd=spot.folder)
@@ -203,7 +205,7 @@ class _Copier:
         except FileExistsError:
             if not stat.S_ISDIR(os.lstat(spot.name, dir_fd=spot.folder).st_mode):
                 raise InvalidRequest(
-                    f"cannot copy to non-directory: /{shown(spot.path)}",
+                    f"cannot copy to non-directory: /{_shown(spot.path)}",
                     hint="A file of the image stands there; remove it first.",
                 ) from None
         with _listed(source, base) as below, _listed(spot.folder, spot.name) as made:
@@ -277,7 +279,7 @@ class _Copier:
                 return False
             os.lseek(descriptor, 0, os.SEEK_SET)
             where, _ = self._folder(self._destination)
-            owner = self.plan.owner
+            owner = self.plan.archive_owner
             tree = Tree(where, owner=(owner.uid, owner.gid) if owner else None)
             try:
                 with (
@@ -300,9 +302,15 @@ def _is_archive(descriptor: int) -> bool:
     with os.fdopen(os.dup(descriptor), "rb") as file:
         try:
             plain, _ = decompressed(file)
-            return Reader(plain.read).next() is not None
+            block = plain.read(BLOCK)
         except Exception:  # noqa: BLE001 - whatever a decompressor thinks of it: no archive
             return False
+    try:
+        written = int(block[148:156].strip(b"\0 ") or b"x", 8)
+    except ValueError:
+        return False
+    # A tar header's own sum, its field taken as blanks; most text fails it.
+    return len(block) == BLOCK and written == sum(block) - sum(block[148:156]) + 8 * 32
 
 
 @contextmanager
@@ -325,6 +333,10 @@ def _listed(folder: int, base: bytes) -> Iterator[int]:
 
 def _names(folder: int) -> list[bytes]:
     return [os.fsencode(name) for name in os.listdir(folder)]
+
+
+def _shown(path: bytes) -> str:
+    return path.decode("utf-8", "replace")
 
 
 def _join(folder: bytes, name: bytes) -> bytes:

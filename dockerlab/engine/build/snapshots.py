@@ -81,8 +81,9 @@ def make_layer(store: Store, layers: Sequence[Layer], write: Callable[[int], Non
 
 def keep(store: Store, upper: str, layers: Sequence[Layer]) -> Layer | None:
     """Turn an upper directory into a layer; None when nothing is in it."""
-    if not any(os.scandir(upper)):
-        return None
+    with os.scandir(upper) as entries:
+        if not any(entries):
+            return None
     return store.layers.commit(upper, parents=layers)
 
 

@@ -247,7 +247,10 @@ class Steps:
 
     def _copy_layer(self, plan: copy.CopyPlan, chown: str, source_root: int) -> Layer | None:
         def write(root: int) -> None:
-            owned = replace(plan, owner=find_owner(root, chown)) if chown else plan
+            owned = plan
+            if chown:
+                owner = find_owner(root, chown)
+                owned = replace(plan, owner=owner, archive_owner=owner)
             copy.perform(owned, source_root, root)
 
         return snapshots.make_layer(self.store, self.state.layers, write)

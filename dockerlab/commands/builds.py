@@ -105,7 +105,9 @@ class Progression:
             step.cached = True
         elif match := _LAYER.fullmatch(line):
             step.layer = match[1]
-        elif not line.startswith((" ---> ", "Removing intermediate container")):
+        elif not line.startswith((" ---> ", "Removing intermediate container")) and (
+            step.output or line.strip()
+        ):
             step.output.append(line)
 
     def _close(self) -> None:

@@ -24,7 +24,7 @@ from dockerlab.errors import DockerlabError
 CONTAINERS = (
     Column("id", Kind.ID, "CONTAINER ID", "ID"),
     Column("image", Kind.TEXT, "IMAGE", "Image"),
-    Column("command", Kind.TEXT, "COMMAND", "Command", 20),
+    Column("command", Kind.TEXT, "COMMAND", "Command", width=20),
     Column("created", Kind.TIME, "CREATED", "RunningFor"),
     Column("state", Kind.CATEGORY, "", "State", help="created, running, paused, exited, ..."),
     Column("status", Kind.TEXT, "STATUS", "Status"),
@@ -32,7 +32,7 @@ CONTAINERS = (
     Column("name", Kind.TEXT, "NAMES", "Names"),
     Column("networks", Kind.LIST, "", "Networks"),
     Column("mounts", Kind.LIST, "", "Mounts"),
-    Column("size", Kind.BYTES, "", "Size", help="what it wrote; only with --size"),
+    Column("size", Kind.BYTES, "", "Size", missing=True, help="what it wrote; only with --size"),
 )
 PORTS = (
     Column("port", Kind.COUNT, "", "Port"),
@@ -61,7 +61,9 @@ def ps(session: Session, args: Arguments) -> Table:
     columns: tuple[Column, ...] = CONTAINERS
     if args.on("size"):
         columns = tuple(
-            Column("size", Kind.BYTES, "SIZE", "Size") if column.name == "size" else column
+            Column("size", Kind.BYTES, "SIZE", "Size", missing=True)
+            if column.name == "size"
+            else column
             for column in CONTAINERS
         )
     return Table(
@@ -203,7 +205,13 @@ def top(session: Session, args: Arguments) -> Table:
         answer = session.api.top(name, " ".join(options) or None)
     titles = [str(title) for title in answer["Titles"]]
     columns = tuple(
-        Column(title.lower(), Kind.COUNT if title in _NUMERIC else Kind.TEXT, title, title)
+        Column(
+            title.lower(),
+            Kind.COUNT if title in _NUMERIC else Kind.TEXT,
+            title,
+            title,
+            missing=True,
+        )
         for title in titles
     )
     return Table(

@@ -30,13 +30,18 @@ IMAGES = (
     Column("created", Kind.TIME, "CREATED", "CreatedSince"),
     Column("size", Kind.BYTES, "SIZE", "Size"),
     Column(
-        "containers", Kind.COUNT, "", "Containers", help="how many use it; missing: not counted"
+        "containers",
+        Kind.COUNT,
+        "",
+        "Containers",
+        missing=True,
+        help="how many use it; missing: not counted",
     ),
 )
 HISTORY = (
     Column("id", Kind.ID, "IMAGE", "ID"),
     Column("created", Kind.TIME, "CREATED", "CreatedSince"),
-    Column("created_by", Kind.TEXT, "CREATED BY", "CreatedBy", 45),
+    Column("created_by", Kind.TEXT, "CREATED BY", "CreatedBy", width=45),
     Column("size", Kind.BYTES, "SIZE", "Size"),
     Column("comment", Kind.TEXT, "COMMENT", "Comment"),
     Column("tags", Kind.LIST, "", "Tags"),

@@ -51,11 +51,17 @@ def run(session: Session, args: Arguments) -> Ran | Done:
 
 
 def run_document(
-    session: Session, image: str, document: Mapping[str, Any], *, name: str = "", pull: str = ""
+    session: Session,
+    image: str,
+    document: Mapping[str, Any],
+    *,
+    name: str = "",
+    pull: str = "",
+    platform: str = "",
 ) -> Ran:
     """Run a container described by its document, and remove it: what `%%container` does."""
-    ensure(session, image, pull or "missing", "")
-    container = submit(session, document, name)
+    ensure(session, image, pull or "missing", platform)
+    container = submit(session, document, name, platform)
     return _foreground(session, container, image=image, remove=True, stdin=False, tty=False)
 
 

@@ -39,6 +39,7 @@ class Column:
     kind: Kind = Kind.TEXT
     title: str = ""  # "" keeps it out of the table; frames have it all the same
     key: str = ""  # its name in --format templates
+    missing: bool = False  # some rows have no value: integers with gaps in frames
     width: int = 0  # longer text is cut in tables, unless --no-trunc
     help: str = ""
 

@@ -56,7 +56,7 @@ class Preparation:
                 batches += [await networks.wire(endpoint, netns) for endpoint in endpoints]
             finally:
                 os.close(netns)
-            await networks.publish(container, self._rooms.launcher)
+            await networks.publish(container, self._rooms.launcher, process)
         elif container.host.network_mode == "none":
             batches.append(networks.loopback())
         return batches

@@ -41,7 +41,9 @@ class Adoption:
         """Start what restart policies want to run with the engine."""
         for container in reversed(self._containers.directory.all()):
             state = container.state
-            waiting = state.status is Status.RESTARTING
+            # A restart that `take_over` scheduled keeps its delay.
+            pending = self._containers.directory.live(container.id).restarting
+            waiting = state.status is Status.RESTARTING and pending is None
             resting = state.status is Status.EXITED and restarts.wants_start_with_engine(container)
             if waiting or resting:
                 try:

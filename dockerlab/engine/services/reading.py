@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from typing import Any
 
 from dockerlab.engine.model.container import Container
@@ -23,6 +23,7 @@ from dockerlab.engine.services.directory import Directory
 from dockerlab.engine.services.health import HealthChecks
 from dockerlab.engine.services.rooms import Rooms
 from dockerlab.engine.services.selection import Selection
+from dockerlab.engine.store import archives
 from dockerlab.errors import Conflict, DockerlabError, Failed, Unsupported
 from dockerlab.wire.filters import Filters
 
@@ -135,11 +136,17 @@ class Reading:
     async def export(self, name: str) -> AsyncIterator[bytes]:
         """Give a container's merged root as a tar, as it comes."""
         container = self._directory.find(name)
-        store = self._rooms.store
-        image = store.images.get(container.image_id)
-        pieces = store.snapshots.export(container.id, image.layers)
-        while piece := await asyncio.to_thread(next, pieces, b""):
-            yield piece
+        pieces = self._tar_of(container.id)
+        try:
+            while piece := await asyncio.to_thread(next, pieces, b""):
+                yield piece
+        finally:
+            await asyncio.to_thread(pieces.close)
+
+    def _tar_of(self, container_id: str) -> Generator[bytes, None, None]:
+        snapshots = self._rooms.store.snapshots
+        with snapshots.merged(snapshots.rootfs(container_id)) as root:
+            yield from archives.export(root)
 
     def _stats_reader(self, container: Container, pid: int) -> StatsReader:
         own_network = container.host.network_mode not in {"host", "none"}

@@ -37,7 +37,7 @@ class CopyPlan:
         destination: absolute; a trailing slash says "a directory".
         owner: who gets everything; None keeps owners.
         archive_owner: the same for what is unpacked; an archive's own owners count by default.
-        keep_special_bits: setuid and setgid survive (sources in images).
+        keep_special_bits: files keep setuid and setgid (sources in images).
         unpack: local archives are unpacked (ADD).
     """
 
@@ -98,7 +98,7 @@ class _Spot(NamedTuple):
 
 
 class _Copier:
-    """One COPY in progress; hard links inside it stay hard links."""
+    """One COPY in progress; hard links inside one source stay hard links."""
 
     def __init__(self, plan: CopyPlan, source: Tree, target: Tree) -> None:
         self.plan, self.source, self.target = plan, source, target
@@ -108,6 +108,7 @@ class _Copier:
         ).lstrip(b"/")
 
     def copy(self, found: Found) -> None:
+        self._links.clear()
         if found.is_directory:
             target, path = self._folder(self._destination)
             parent, _ = self.source.directory(found.path, create=False)
@@ -267,8 +268,8 @@ class _Copier:
     def _mode(self, mode: int, *, is_directory: bool = False) -> int:
         if self.plan.chmod:
             return new_mode(mode, self.plan.chmod, is_directory=is_directory)
-        # Sticky is harmless, and folders such as /tmp need it.
-        return mode if self.plan.keep_special_bits else mode & 0o1777
+        # On directories these bits give nobody any rights.
+        return mode if self.plan.keep_special_bits or is_directory else mode & 0o1777
 
     # ADD's archives
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import stat
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -103,44 +102,63 @@ def _above(store: Store, layers: Sequence[Layer], folder: Path) -> Rootfs:
     )
 
 
-def make_directory(root: int, path: str) -> None:
-    """Make a directory and those above it, links inside the root followed."""
+def make_directory(root: int, path: str) -> bool:
+    """Make a directory and those above it, links inside the root followed.
+
+    Returns:
+        Whether it was not there before.
+    """
     tree = Tree(root)
     try:
         tree.directory(os.fsencode(path).strip(b"/"))
         for made in tree.implied:
             folder, _, base = made.rpartition(b"/")
             os.chmod(base, _NEW_DIRECTORY, dir_fd=tree.directory(folder, create=False)[0])
+        return bool(tree.implied)
     finally:
         tree.close()
 
 
-def drop(upper: str, paths: Sequence[str]) -> None:
-    """Take what was written below some directories back out of an upper directory.
+def drop(upper: str, volumes: Mapping[str, bool]) -> None:
+    """Take what was written below volumes back out of an upper directory.
 
-    Volumes: what a RUN writes below one belongs to the volume, not to the image.
+    It belongs to the volume, not to the image; of the image is the directory, where it is new.
+
+    Args:
+        upper: the upper directory.
+        volumes: by path, whether the directory was made for this step.
     """
     root = os.open(upper, _LIST)
     try:
-        for path in paths:
-            _drop(root, [part for part in path.split("/") if part not in {"", "."}])
+        for path, is_new in volumes.items():
+            parts = [part for part in path.split("/") if part not in {"", "."}]
+            _drop(root, parts, is_new=is_new)
     finally:
         os.close(root)
 
 
-def _drop(folder: int, parts: list[str]) -> None:
+def _drop(folder: int, parts: list[str], *, is_new: bool) -> None:
     if not parts or ".." in parts:
         return
     name = parts[0]
-    with suppress(FileNotFoundError):
-        status = os.lstat(name, dir_fd=folder)
-        if not stat.S_ISDIR(status.st_mode):
-            return
-        if len(parts) == 1:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if len(parts) == 1 and not is_new:
             shutil.rmtree(name, dir_fd=folder)
             return
         below = os.open(name, _LIST, dir_fd=folder)
         try:
-            _drop(below, parts[1:])
+            if len(parts) > 1:
+                _drop(below, parts[1:], is_new=is_new)
+            else:
+                _empty(below)
         finally:
             os.close(below)
+
+
+def _empty(folder: int) -> None:
+    with os.scandir(folder) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.name, dir_fd=folder)
+            else:
+                os.unlink(entry.name, dir_fd=folder)

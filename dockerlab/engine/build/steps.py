@@ -98,10 +98,12 @@ class Steps:
             author=self.state.author if changed.author is None else changed.author,
             cmd_set=self.state.cmd_set or isinstance(one, kinds.Cmd),
         )
-        make: Callable[[], Layer | None] | None = None
         if isinstance(one, kinds.Workdir):
-            make = self._make_working_directory
-        await self._commit(nop(changed.config, changed.comment), make=make)
+            # One blank here and two elsewhere: so it is written in every history.
+            created_by = " ".join((*shell(changed.config), f"#(nop) {changed.comment}"))
+            await self._commit(created_by, make=self._make_working_directory)
+        else:
+            await self._commit(nop(changed.config, changed.comment))
 
     def _make_working_directory(self) -> Layer | None:
         path = self.state.config.working_dir
@@ -128,9 +130,9 @@ class Steps:
     async def _run(self, one: kinds.Run) -> None:
         _refuse_flags(mount=one.mounts, device=one.devices)
         network = one.network or self.request.network_mode
-        words = _script(one.command, shell(self.state.config)) or command_words(
-            one.command, self.state.config
-        )
+        run_by = shell(self.state.config)
+        words = _script(one.command, run_by) or command_words(one.command, self.state.config)
+        words = words or run_by
         recorded = self.state.arguments.recorded(environment(self.state.config.env))
         prefix = (f"|{len(recorded)}", *recorded) if recorded else ()
         created_by = " ".join((*prefix, *words))
@@ -156,8 +158,7 @@ class Steps:
         volumes = tuple(self.state.config.volumes)
         snapshot = snapshots.snapshot(self.store, step_id, self.state.layers)
         async with entered(snapshot) as rootfs:
-            if volumes:
-                await asyncio.to_thread(self._mount_points, rootfs, volumes)
+            made = await asyncio.to_thread(self._mount_points, rootfs, volumes)
             code = await self.runner.run(
                 RunStep(
                     id=step_id,
@@ -178,16 +179,17 @@ class Steps:
             )
             if code:
                 raise CommandFailed(words, code)
-            if volumes:
-                await asyncio.to_thread(snapshots.drop, rootfs.upper, volumes)
+            await asyncio.to_thread(snapshots.drop, rootfs.upper, made)
             return await asyncio.to_thread(
                 snapshots.keep, self.store, rootfs.upper, self.state.layers
             )
 
-    def _mount_points(self, rootfs: Overlay, volumes: tuple[str, ...]) -> None:
+    def _mount_points(self, rootfs: Overlay, volumes: tuple[str, ...]) -> dict[str, bool]:
+        """Make the directories of volumes; say which were not there."""
+        if not volumes:
+            return {}
         with self.store.snapshots.merged(rootfs, writable=True) as root:
-            for path in volumes:
-                snapshots.make_directory(root, path)
+            return {path: snapshots.make_directory(root, path) for path in volumes}
 
     # COPY and ADD
 

@@ -21,6 +21,7 @@ from dockerlab.engine.build.builder import Builder, Rooms
 from dockerlab.engine.build.cache_keys import CacheRecord
 from dockerlab.engine.build.context import Context
 from dockerlab.engine.build.request import BuildRequest
+from dockerlab.engine.services.bodies import with_body
 from dockerlab.engine.services.events import Events
 from dockerlab.engine.store.images import Users
 from dockerlab.errors import Conflict, InvalidRequest, NotFound
@@ -34,29 +35,6 @@ class Pruned:
 
     keys: tuple[str, ...]
     freed_bytes: int
-
-
-class BodySource:
-    """A request's body, read from a worker thread while the loop receives it."""
-
-    def __init__(self, body: AsyncIterator[bytes]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._body = body
-        self._rest = b""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return at most `size` bytes; b"" at the end."""
-        while not self._rest:
-            piece = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
-            if piece is None:
-                return b""
-            self._rest = piece
-        data = self._rest if size < 0 else self._rest[:size]
-        self._rest = self._rest[len(data) :]
-        return data
-
-    async def _next(self) -> bytes | None:
-        return await anext(self._body, None)
 
 
 class Builds:
@@ -91,8 +69,7 @@ class Builds:
             self._running[build_id] = task
         try:
             folder = self._rooms.store.root / "tmp" / f"build-{secrets.token_hex(8)}"
-            source = BodySource(body)
-            context = await asyncio.to_thread(contexts.unpack, source, folder)
+            context = await with_body(body, lambda source: contexts.unpack(source, folder))
             try:
                 await self._build(request, context, tell, tags)
             finally:
@@ -144,6 +121,9 @@ class Builds:
         tags: tuple[Reference, ...],
     ) -> None:
         text = await asyncio.to_thread(contexts.read_dockerfile, context, request.dockerfile)
+        if not text:
+            name = request.dockerfile or "Dockerfile"
+            raise InvalidRequest(f"the Dockerfile ({name}) cannot be empty")
         try:
             read = parse(text)
         except DockerfileError as error:

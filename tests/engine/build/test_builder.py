@@ -73,8 +73,8 @@ def test_the_history_is_that_of_the_classic_builder(lab: Lab, base: Image) -> No
         '/bin/bash -c #(nop)  HEALTHCHECK &{["CMD-SHELL" "curl x"] "1m30s" "0s" "0s" \'\\x03\'}',
         "/bin/bash -c #(nop)  ONBUILD RUN echo t",
         "/bin/bash -c #(nop)  MAINTAINER me@x",
-        "/bin/bash -c #(nop)  WORKDIR /a",
-        "/bin/bash -c #(nop)  WORKDIR /a/b",
+        "/bin/bash -c #(nop) WORKDIR /a",
+        "/bin/bash -c #(nop) WORKDIR /a/b",
     ]
 
 
@@ -209,11 +209,16 @@ class TestRun:
         assert "d" not in lab.tree(image)
 
     def test_volumes_lose_what_is_written_to_them(self, lab: Lab, base: Image) -> None:
-        image = lab.build("FROM base\nVOLUME /v\nRUN echo a > /v/x; echo b > /y; cat /v/x\n")
-        assert lab.output() == "a\n"
+        image = lab.build(
+            "FROM base\nVOLUME /v /etc\nRUN echo a > /v/x; echo b > /y; cat /v/x; rm /etc/group\n"
+            "RUN echo\n"
+        )
+        assert lab.output() == "a\n\n"
         tree = lab.tree(image)
+        assert tree["v"][0] == "drwxr-xr-x"
         assert "v/x" not in tree
-        assert "y" in tree
+        assert {"y", "etc/group"} <= set(tree)
+        assert len(image.layers) == 2
 
     def test_a_failure_has_the_command_and_code(self, lab: Lab, base: Image) -> None:
         with pytest.raises(DockerlabError) as caught:

@@ -30,6 +30,9 @@ CHUNK_BYTES: Final = 256 << 10
 Progress = Callable[[str, int, int], None]
 """Told a state in Docker's words, bytes so far, bytes in all (0: no figure for this state)."""
 
+Report = Callable[[str, str, int, int], None]
+"""Told an id, a status in Docker's words, bytes so far, bytes in all. Called from any thread."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:

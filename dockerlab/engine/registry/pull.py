@@ -20,6 +20,7 @@ from dockerlab.engine.registry.download import (
     Cancelled,
     Download,
     Patience,
+    Report,
     StaleDownload,
 )
 from dockerlab.engine.registry.resolve import Resolved, fetch_config
@@ -35,9 +36,6 @@ DOWNLOADS: Final = 3
 UNPACKS: Final = 3
 
 T = TypeVar("T")
-
-Report = Callable[[str, str, int, int], None]
-"""Told an id, a status in Docker's words, bytes so far, bytes in all. Called from any thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

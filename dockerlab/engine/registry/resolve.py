@@ -61,6 +61,15 @@ class Resolved:
         return self.documents[0].digest
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """What a registry has under a name."""
+
+    document: Document
+    size: int
+    platforms: tuple[Platform, ...]
+
+
 def pull_scope(reference: Reference) -> tuple[str, ...]:
     return (f"repository:{reference.path}:pull",)
 

@@ -24,25 +24,30 @@ from dockerlab.wire.documents import CreateContainer, UpdateContainer
 from dockerlab.wire.filters import Filters
 
 
-class Lives(Protocol):
-    """What these routes need of the services."""
+class Runs(Protocol):
+    """What happens between a creation and a removal."""
 
-    async def create(self, request: CreateContainer, name: str) -> tuple[str, list[str]]: ...
     async def start(self, name: str) -> None: ...
     async def stop(self, name: str, timeout_s: int | None, signal: str) -> None: ...
     async def restart(self, name: str, timeout_s: int | None, signal: str) -> None: ...
     async def kill(self, name: str, signal: str) -> None: ...
     async def pause(self, name: str) -> None: ...
     async def unpause(self, name: str) -> None: ...
+    def waiting(self, name: str, condition: str) -> asyncio.Future[int]: ...
+
+
+class Lives(Protocol):
+    """What begins, changes and ends containers."""
+
+    async def create(self, request: CreateContainer, name: str) -> tuple[str, list[str]]: ...
     async def rename(self, name: str, new_name: str) -> None: ...
     async def update(self, name: str, wishes: UpdateContainer) -> list[str]: ...
     async def remove(self, name: str, *, force: bool, volumes: bool) -> None: ...
     async def prune(self, filters: Filters) -> tuple[list[str], int]: ...
-    def waiting(self, name: str, condition: str) -> asyncio.Future[int]: ...
 
 
 class Looks(Protocol):
-    """What these routes read."""
+    """What can be seen of containers."""
 
     def find(self, name: str) -> Container: ...
     def select(self, filters: Filters, *, every: bool, limit: int) -> Sequence[Container]: ...
@@ -53,9 +58,9 @@ class Looks(Protocol):
     def export(self, name: str) -> AsyncIterator[bytes]: ...
 
 
-def routes(lives: Lives, looks: Looks) -> list[Route]:
+def routes(lives: Lives, runs: Runs, looks: Looks) -> list[Route]:
     """List the routes."""
-    handlers = _Handlers(lives, looks)
+    handlers = _Handlers(lives, runs, looks)
     one = "/containers/{name}"
     return [
         Route("POST", "/containers/create", handlers.create),
@@ -79,8 +84,8 @@ def routes(lives: Lives, looks: Looks) -> list[Route]:
 
 
 class _Handlers:
-    def __init__(self, lives: Lives, looks: Looks) -> None:
-        self._lives, self._looks = lives, looks
+    def __init__(self, lives: Lives, runs: Runs, looks: Looks) -> None:
+        self._lives, self._runs, self._looks = lives, runs, looks
 
     async def create(self, request: Request) -> Reply:
         body = await request.json(CreateContainer, required=True)
@@ -126,31 +131,31 @@ class _Handlers:
         return Stream(pieces, "application/octet-stream", wait_first=True)
 
     async def start(self, request: Request) -> Reply:
-        await self._lives.start(request.params["name"])
+        await self._runs.start(request.params["name"])
         return Empty()
 
     async def stop(self, request: Request) -> Reply:
         query = request.query
         patience = query.integer("t") if query.text("t") else None
-        await self._lives.stop(request.params["name"], patience, query.text("signal"))
+        await self._runs.stop(request.params["name"], patience, query.text("signal"))
         return Empty()
 
     async def restart(self, request: Request) -> Reply:
         query = request.query
         patience = query.integer("t") if query.text("t") else None
-        await self._lives.restart(request.params["name"], patience, query.text("signal"))
+        await self._runs.restart(request.params["name"], patience, query.text("signal"))
         return Empty()
 
     async def kill(self, request: Request) -> Reply:
-        await self._lives.kill(request.params["name"], request.query.text("signal"))
+        await self._runs.kill(request.params["name"], request.query.text("signal"))
         return Empty()
 
     async def pause(self, request: Request) -> Reply:
-        await self._lives.pause(request.params["name"])
+        await self._runs.pause(request.params["name"])
         return Empty()
 
     async def unpause(self, request: Request) -> Reply:
-        await self._lives.unpause(request.params["name"])
+        await self._runs.unpause(request.params["name"])
         return Empty()
 
     async def rename(self, request: Request) -> Reply:
@@ -163,7 +168,7 @@ class _Handlers:
 
     async def wait(self, request: Request) -> Reply:
         # Clients wait for the headers before they start the container: they go out at once.
-        future = self._lives.waiting(request.params["name"], request.query.text("condition"))
+        future = self._runs.waiting(request.params["name"], request.query.text("condition"))
         return Stream(_one_document(future))
 
     async def remove(self, request: Request) -> Reply:

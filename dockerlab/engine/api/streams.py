@@ -28,22 +28,27 @@ from dockerlab.wire.frames import encode
 from dockerlab.wire.times import log_stamp, parse_moment
 
 
-class Streams(Protocol):
-    """What these routes need."""
+class Runs(Protocol):
+    """What these routes need of running containers."""
 
-    def find(self, name: str) -> Container: ...
     def check_attachable(self, name: str) -> None: ...
     async def attach(self, name: str, client: Client) -> None: ...
     async def resize(self, name: str, height: int, width: int) -> None: ...
+
+
+class Looks(Protocol):
+    """What these routes read."""
+
+    def find(self, name: str) -> Container: ...
     def logs(self, name: str, wish: LogWish) -> AsyncIterator[list[Record]]: ...
     def stats(
         self, name: str, *, stream: bool, one_shot: bool
     ) -> AsyncIterator[Mapping[str, Any]]: ...
 
 
-def routes(streams: Streams) -> list[Route]:
+def routes(runs: Runs, looks: Looks) -> list[Route]:
     """List the routes."""
-    handlers = _Handlers(streams)
+    handlers = _Handlers(runs, looks)
     return [
         Route("POST", "/containers/{name}/attach", handlers.attach, hijack=True),
         Route("POST", "/containers/{name}/resize", handlers.resize),
@@ -53,21 +58,21 @@ def routes(streams: Streams) -> list[Route]:
 
 
 class _Handlers:
-    def __init__(self, streams: Streams) -> None:
-        self._streams = streams
+    def __init__(self, runs: Runs, looks: Looks) -> None:
+        self._runs, self._looks = runs, looks
 
     async def attach(self, request: Request) -> Reply:
         query, name = request.query, request.params["name"]
-        container = self._streams.find(name)
+        container = self._looks.find(name)
         keys = detach_keys(query.text("detachKeys"))
-        self._streams.check_attachable(name)
+        self._runs.check_attachable(name)
         framed = not container.config.tty
         shown = MULTIPLEXED_STREAM if framed and request.version >= (1, 42) else RAW_STREAM
 
         async def run(hijacked: Hijacked) -> None:
             if query.flag("logs"):
                 wish = LogWish()
-                written = _written(self._streams.logs(container.id, wish), query, framed=framed)
+                written = _written(self._looks.logs(container.id, wish), query, framed=framed)
                 async with aclosing(written):
                     async for piece in written:
                         await hijacked.send(piece)
@@ -81,20 +86,20 @@ class _Handlers:
                     framed=framed,
                     detach_keys=keys if container.config.tty and query.flag("stdin") else b"",
                 )
-                await self._streams.attach(container.id, client)
+                await self._runs.attach(container.id, client)
 
         return Upgrade(run, shown)
 
     async def resize(self, request: Request) -> Reply:
         height, width = window_size(request)
-        await self._streams.resize(request.params["name"], height, width)
+        await self._runs.resize(request.params["name"], height, width)
         return Empty(200)
 
     async def logs(self, request: Request) -> Reply:
         query = request.query
         if not (query.flag("stdout") or query.flag("stderr")):
             raise InvalidRequest("Bad parameters: you must choose at least one stream")
-        container = self._streams.find(request.params["name"])
+        container = self._looks.find(request.params["name"])
         framed = not container.config.tty
         now_ns = time.time_ns()
         wish = LogWish(
@@ -103,7 +108,7 @@ class _Handlers:
             tail=_tail(query.text("tail")),
             follow=query.flag("follow"),
         )
-        records = self._streams.logs(container.id, wish)
+        records = self._looks.logs(container.id, wish)
         shown = MULTIPLEXED_STREAM if framed and request.version >= (1, 42) else RAW_STREAM
         return Stream(_written(records, query, framed=framed), shown)
 
@@ -112,7 +117,7 @@ class _Handlers:
         stream, one_shot = query.flag("stream", default=True), query.flag("one-shot")
         if stream and one_shot:
             raise InvalidRequest("cannot have stream=true and one-shot=true")
-        documents = self._streams.stats(request.params["name"], stream=stream, one_shot=one_shot)
+        documents = self._looks.stats(request.params["name"], stream=stream, one_shot=one_shot)
         return Stream(_lines(documents), wait_first=True)
 
 

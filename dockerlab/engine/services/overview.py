@@ -15,6 +15,7 @@ from typing import Protocol
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.lifecycle import Status
 from dockerlab.engine.model.overview import About, Counts
+from dockerlab.engine.services.events import Events
 from dockerlab.errors import InvalidRequest, Unauthenticated
 from dockerlab.wire.documents import AuthConfig
 
@@ -30,17 +31,13 @@ class Sized(Protocol):
 class Overview:
     """What is true of the whole engine right now."""
 
-    def __init__(
-        self,
-        about: About,
-        containers: Callable[[], Iterable[Container]],
-        images: Sized,
-        listeners: Callable[[], int],
-    ) -> None:
-        self._about = about
+    def __init__(self, about: About, images: Sized, events: Events) -> None:
+        self._about, self._images, self._events = about, images, events
+        self._containers: Callable[[], Iterable[Container]] = tuple
+
+    def attach(self, containers: Callable[[], Iterable[Container]]) -> None:
+        """Count these containers from now on."""
         self._containers = containers
-        self._images = images
-        self._listeners = listeners
 
     def about(self) -> About:
         """Who this engine is."""
@@ -56,7 +53,7 @@ class Overview:
             paused=paused,
             stopped=states.total() - running - paused,
             images=sum(1 for _ in self._images.list()),
-            listeners=self._listeners(),
+            listeners=self._events.listeners,
             descriptors=sum(1 for _ in Path("/proc/self/fd").iterdir()),
             tasks=len(asyncio.all_tasks()),
         )

@@ -1,0 +1,148 @@
+"""One engine, from the lock on its data root to its last reply.
+
+Knows:   the order: lock, socket, ping, then everything heavy; what a signal means.
+Refuses: to know how nouns are put together; `nouns.py` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import stat
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from tornado.netutil import bind_unix_socket
+
+from dockerlab.engine.api import lab, system
+from dockerlab.engine.api.app import App
+from dockerlab.engine.config import Settings
+from dockerlab.engine.daemon import doctor, log, pid_file
+from dockerlab.engine.linux import machine
+from dockerlab.engine.model.overview import About
+from dockerlab.engine.services.events import Events
+from dockerlab.engine.services.overview import Overview
+from dockerlab.engine.store.store import Store
+from dockerlab.errors import Forbidden
+
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Everything that lives as long as the process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stopping = asyncio.Event()
+        self._clean = False
+
+    def stop(self, *, clean: bool = False) -> None:
+        """End soon; `clean` ends containers too and removes what is ours in the kernel."""
+        self._clean = self._clean or clean
+        self._stopping.set()
+
+    async def run(self, announce: Callable[[], None]) -> None:
+        """Serve until told to stop.
+
+        Args:
+            announce: called once pings are answered.
+
+        Raises:
+            Conflict: another engine has this data root.
+        """
+        settings = self.settings
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_log_stray)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGUSR1, lambda: self.stop(clean=True))
+        async with AsyncExitStack() as stack:
+            store = await asyncio.to_thread(Store.open, settings.root)
+            stack.callback(store.close)
+            log.begin(settings.log_file, settings.log_level, to_stderr=False)
+            events = Events()
+            stack.callback(events.close)
+            started_ns = time.time_ns()
+            about = self._about(started_ns)
+            app = App(complete=False)
+            listening = bind_unix_socket(str(settings.socket), 0o600)
+            stack.callback(settings.socket.unlink, missing_ok=True)
+            stack.push_async_callback(app.close)
+            app.server().add_socket(listening)
+            pid_file.write(
+                settings.pid_file,
+                root=settings.root,
+                socket=settings.socket,
+                started_ns=started_ns,
+            )
+            stack.callback(settings.pid_file.unlink, missing_ok=True)
+            overview = Overview(about, store.images, events)
+            app.add(system.routes(overview, events))
+            app.add(lab.routes(overview, store, self.stop, doctor.report))
+            announce()
+            # Heavy from here on; pings are answered meanwhile.
+            nouns = await asyncio.to_thread(_import_nouns)
+            furnished = await nouns.furnish(store, events, stack)
+            overview.attach(furnished.containers)
+            app.add(furnished.routes)
+            app.complete()
+            _log.info("ready after %.0f ms", (time.time_ns() - started_ns) / 1e6)
+            await self._stopping.wait()
+            _log.info("stopping")
+            if self._clean:
+                await furnished.clean()
+
+    def _about(self, started_ns: int) -> About:
+        file = self.settings.root / "engine-id"
+        if not file.exists():
+            file.write_text(f"{uuid.uuid4()}\n")
+        from dockerlab import __version__  # noqa: PLC0415 - reads the package's metadata
+
+        return About(
+            id=file.read_text().strip(),
+            version=__version__,
+            built=_built(),
+            root=str(self.settings.root),
+            started_ns=started_ns,
+            machine=machine.read(),
+            log_driver=self.settings.log_driver,
+            debug=self.settings.log_level == "debug",
+        )
+
+
+def make_run_folder(path: Path) -> None:
+    """Make the folder of sockets, ours alone.
+
+    Raises:
+        Forbidden: somebody else made it, and could put a socket of his own there.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise Forbidden(
+            f"{path} belongs to somebody else", hint="Choose another folder: DOCKERLAB_RUN=..."
+        )
+    path.chmod(0o700)
+
+
+def _import_nouns() -> Any:
+    from dockerlab.engine.daemon import nouns  # noqa: PLC0415 - half a second on a cold disk
+
+    return nouns
+
+
+def _built() -> str:
+    moment = time.gmtime(Path(__file__).stat().st_mtime)
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000000000+00:00", moment)
+
+
+def _log_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A task that nobody awaits failed: say so, and go on."""
+    del loop
+    _log.error("%s", context.get("message", "stray failure"), exc_info=context.get("exception"))

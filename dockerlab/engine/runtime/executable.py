@@ -51,7 +51,7 @@ def _problem(path: str) -> str:
 def execute(path: str, args: list[str], env: dict[str, str]) -> None:
     """Become the program. Where the kernel refuses, say so on its stderr and exit with 255."""
     try:
-        os.execve(path, args, env)
+        os.execve(path, args, env)  # noqa: S606 - becoming the program is the point
     except OSError as error:
         message = f"exec {path}: {_text(error)}\n"
         os.write(2, message.encode(errors="replace"))

@@ -63,7 +63,7 @@ class Files:
         mounts.move_mount(tree, place)
         self.root = tree
 
-    def mount_at(
+    def mount_at(  # noqa: PLR0917 - the facts of a step, in its order
         self,
         kind: str,
         source: str,
@@ -87,7 +87,7 @@ class Files:
             message = f'error mounting "{source}" to rootfs at "{target}": mount {source}: {text}'
             raise FilesFailed(message + mismatch) from None
 
-    def _mount_new(
+    def _mount_new(  # noqa: PLR0917
         self, kind: str, source: str, target: str, flags: int, propagation: int, data: str
     ) -> None:
         if kind in {"proc", "sysfs"}:
@@ -113,7 +113,7 @@ class Files:
         if not stat.S_ISDIR(mode):
             raise FilesFailed(f'filesystem "{kind}" must be mounted on ordinary directory')
 
-    def _bind(
+    def _bind(  # noqa: PLR0917
         self,
         source: str,
         target: str,

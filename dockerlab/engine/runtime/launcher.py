@@ -157,6 +157,7 @@ class Launcher:
         Args:
             request: what its `run(request, control, lifeline)` gets.
             owner: its shim keeps the helper alive, beyond this engine; without one we do.
+            name: which of the entry points.
         """
         control, theirs = socket.socketpair()
         control.setblocking(False)

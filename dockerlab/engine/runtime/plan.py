@@ -63,20 +63,26 @@ def _container(spec: Spec, cgroup: CgroupPlan, docker_init: str) -> Plan:
     if not isinstance(spec.rootfs, Rootfs):
         raise InvalidRequest(f"container {spec.id[:12]} has no root file system")
     mounts = _all_mounts(spec, cgroup, docker_init)
+    early, late = _file_system_steps(spec, mounts, cgroup)
     return Plan(
         streams=_streams(spec, cgroup),
         shim=(*_cgroup_steps(cgroup), *_join_pid(spaces)),
         namespaces=_new_namespaces(spaces),
         cgroup=cgroup.clone_into,
-        enter=tuple(enter),
-        start=(
-            *_identity_steps(spec),
+        # All that needs nothing from the engine is done while the engine wires the network.
+        enter=(
+            *enter,
+            *_names(spec),
             *_apparmor(spec),
             *(steps.TakeTree(one.source) for one in mounts if _shared(one)),
             steps.Propagate("rslave"),
             _root_step(spec.rootfs),
-            *_file_system_steps(spec, mounts, cgroup),
+            *early,
             steps.SetOomScore(spec.oom_score_adj),
+        ),
+        start=(
+            *_network(spec),
+            *late,
             steps.PivotRoot(),
             steps.MakeDirectory(spec.cwd),
             *((steps.OpenConsole(*spec.console_size, True),) if spec.tty else ()),
@@ -141,16 +147,18 @@ def _new_namespaces(spaces: Namespaces) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def _identity_steps(spec: Spec) -> tuple[Step, ...]:
-    result: list[Step] = []
-    if spec.hostname and spec.namespaces.uts == "private":
-        result.append(steps.SetHostname(spec.hostname))
-    if spec.domainname and spec.namespaces.uts == "private":
-        result.append(steps.SetDomainname(spec.domainname))
-    if spec.namespaces.net in {"private", "none"}:
-        result.append(steps.ReplayNetlink())
-    result += [steps.SetSysctl(name, value) for name, value in sorted(spec.sysctls.items())]
-    return tuple(result)
+def _names(spec: Spec) -> tuple[Step, ...]:
+    if spec.namespaces.uts != "private":
+        return ()
+    hostname = (steps.SetHostname(spec.hostname),) if spec.hostname else ()
+    domainname = (steps.SetDomainname(spec.domainname),) if spec.domainname else ()
+    return (*hostname, *domainname)
+
+
+def _network(spec: Spec) -> tuple[Step, ...]:
+    own = spec.namespaces.net in {"private", "none"}
+    sysctls = (steps.SetSysctl(name, value) for name, value in sorted(spec.sysctls.items()))
+    return (*((steps.ReplayNetlink(),) if own else ()), *sysctls)
 
 
 def _apparmor(spec: Spec) -> tuple[Step, ...]:
@@ -196,30 +204,47 @@ def _shared(mount: Mount) -> bool:
     return mount.kind == "bind" and bool(parse_options(mount.options)[1] & MS_SHARED)
 
 
-def _file_system_steps(spec: Spec, mounts: list[Mount], cgroup: CgroupPlan) -> tuple[Step, ...]:
-    binds_dev = any(one.target == "/dev" and one.kind == "bind" for one in mounts)
-    result: list[Step] = []
-    late: list[Step] = []
-    for mount in mounts:
-        if mount.kind == "remount":
-            # After everything below it is there.
-            late.append(_mount_step(mount, spec))
-            continue
-        result.append(_mount_step(mount, spec))
-    if not binds_dev:
-        result += [steps.MakeNode(path, "c", major, minor, 0o666) for path, major, minor in NODES]
-        result += [steps.MakeLink(path, target) for path, target in LINKS]
-        result.append(steps.MakeLink("/dev/core", "/proc/kcore", "/proc/kcore"))
-        result += [
+def _file_system_steps(
+    spec: Spec, mounts: list[Mount], cgroup: CgroupPlan
+) -> tuple[list[Step], list[Step]]:
+    """Decide what is furnished before "go", and what after: files of the engine and the user."""
+    own = set(cgroup.mounts)
+    waiting = [one for one in mounts if one.kind == "bind" and one not in own]
+    late_mounts = [
+        one for one in mounts if one in waiting or any(_within(one, other) for other in waiting)
+    ]
+    early: list[Step] = [
+        _mount_step(one, spec) for one in mounts if one.kind != "remount" and one not in late_mounts
+    ]
+    late: list[Step] = [_mount_step(one, spec) for one in late_mounts if one.kind != "remount"]
+    devices = [] if any(one.target == "/dev" for one in waiting) else _device_steps(spec)
+    early += devices
+    if any(one.target == "/sys/fs/cgroup" and one.kind == "tmpfs" for one in mounts):
+        early += [steps.MakeLink(path, target) for target, path in cgroup.links]
+    # After everything below it is there.
+    early += [_mount_step(one, spec) for one in mounts if one.kind == "remount"]
+    masks: list[Step] = [steps.Mask(path) for path in spec.masked_paths]
+    masks += [steps.MakeReadOnly(path) for path in spec.readonly_paths]
+    # What the user mounts in /proc or /sys is masked, too.
+    masked_late = any(f"{one.target}/".startswith(("/proc/", "/sys/")) for one in late_mounts)
+    (late if masked_late else early).extend(masks)
+    return early, late
+
+
+def _within(mount: Mount, other: Mount) -> bool:
+    return f"{mount.target}/".startswith(f"{other.target.rstrip('/')}/")
+
+
+def _device_steps(spec: Spec) -> list[Step]:
+    return [
+        *(steps.MakeNode(path, "c", major, minor, 0o666) for path, major, minor in NODES),
+        *(steps.MakeLink(path, target) for path, target in LINKS),
+        steps.MakeLink("/dev/core", "/proc/kcore", "/proc/kcore"),
+        *(
             steps.MakeNode(one.path, one.kind, one.major, one.minor, one.mode)
             for one in spec.devices
-        ]
-    if any(one.target == "/sys/fs/cgroup" and one.kind == "tmpfs" for one in mounts):
-        result += [steps.MakeLink(path, target) for target, path in cgroup.links]
-    result += late
-    result += [steps.Mask(path) for path in spec.masked_paths]
-    result += [steps.MakeReadOnly(path) for path in spec.readonly_paths]
-    return tuple(result)
+        ),
+    ]
 
 
 def _mount_step(mount: Mount, spec: Spec) -> Step:

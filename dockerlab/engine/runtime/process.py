@@ -159,7 +159,9 @@ class Process:
 
         Args:
             sock: stays the caller's to close; the client sees its end only then.
-            stdin, stdout, stderr: what the client takes part in.
+            stdin: whether what the client sends is for the program.
+            stdout: whether it gets that.
+            stderr: whether it gets that; with a terminal everything is stdout.
             framed: each chunk of output gets Docker's 8-byte head.
             detach_keys: looked for in what the client sends; empty for none.
             stream: without it, nothing is sent and it is done at once.
@@ -170,23 +172,25 @@ class Process:
         if not stream or self._exit.done():
             done.set_result("eof")
             return attached
+        if self._connection.fileno() < 0:
+            done.set_result("eof")
+            return attached
         number = self._next()
         self._attached[number] = done
         early = packets.seal("pending", pending) if pending else -1
-        answer = await self._ask(
-            "attach",
-            descriptors=(sock.fileno(), *((early,) if pending else ())),
-            attach=number,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            framed=framed,
-            detach_keys=detach_keys.hex(),
-        )
+        document = {
+            "op": "attach",
+            "attach": number,
+            "stdin": stdin,
+            "stdout": stdout,
+            "stderr": stderr,
+            "framed": framed,
+            "detach_keys": detach_keys.hex(),
+        }
+        # No answer is waited for: what comes after it finds the client attached.
+        await self._send(document, (sock.fileno(), *((early,) if pending else ())))
         if early >= 0:
             os.close(early)
-        if "error" in answer and not done.done():
-            done.set_result("eof")
         return attached
 
     async def close_stdin(self) -> None:

@@ -113,7 +113,6 @@ class Shim:
             self._streams.open_pipes(*pipes.ours)
         for control in tuple(self._controls.values()):
             self._greet(control)
-        self._listen()
 
     def _perform(self, joined: int) -> None:
         for name, *facts in self._plan["shim"]:
@@ -236,6 +235,7 @@ class Shim:
                 return self._start(control, number, fds)
             case "attach":
                 self._attach(control, document, fds)
+                return None
             case "resize":
                 self._streams.resize(document["height"], document["width"])
             case "signal":
@@ -261,6 +261,7 @@ class Shim:
         packets.send(self._sync, {"go": True}, tuple(fds))
         for descriptor in fds:
             os.close(descriptor)
+        self._listen()  # while init works; before "go" there is nothing to adopt
         return None
 
     def _attach(self, control: socket.socket, document: dict[str, Any], fds: list[int]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 _NAMESPACES = {
@@ -38,13 +38,14 @@ class Step:
 
     def encode(self) -> list[Any]:
         """Give the class name and the facts, as JSON can carry them."""
-        return [type(self).__name__, *(_plain(getattr(self, one.name)) for one in fields(self))]
+        names: tuple[str, ...] = self.__match_args__
+        return [type(self).__name__, *(_plain(getattr(self, name)) for name in names)]
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
+    if type(value) is bytes:
         return base64.b64encode(value).decode()
-    return list(value) if isinstance(value, tuple) else value
+    return value
 
 
 @dataclass(frozen=True, slots=True)

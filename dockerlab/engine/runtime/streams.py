@@ -39,6 +39,7 @@ class Client:
         streams: Streams,
         sock: socket.socket,
         wants: tuple[bool, bool, bool],
+        *,
         framed: bool,
         detach_keys: bytes,
         done: Callable[[str], None],
@@ -194,7 +195,7 @@ class Streams:
         done: Callable[[str], None],
     ) -> None:
         """Serve a client until it leaves or the program ends; then `done` is told why."""
-        client = Client(self, sock, wants, framed, detach_keys, done)
+        client = Client(self, sock, wants, framed=framed, detach_keys=detach_keys, done=done)
         self._clients.append(client)
         if self._over:
             client.finish()

@@ -59,7 +59,8 @@ class ZygoteHost:
         entries = [f"{name}={module}" for name, module in self._entry_points.items()]
         arguments = [sys.executable, "-I", "-S", "-c", _PROGRAM, root, str(theirs.fileno())]
         with theirs:
-            self._process = subprocess.Popen(
+            # Returns at the exec; a loop's own subprocess would need its child watcher.
+            self._process = subprocess.Popen(  # noqa: ASYNC220
                 [*arguments, *entries],
                 executable=f"/proc/self/fd/{executable}" if executable >= 0 else None,
                 pass_fds=(theirs.fileno(), *((executable,) if executable >= 0 else ())),

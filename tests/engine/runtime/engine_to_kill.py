@@ -33,8 +33,9 @@ async def main(facts):
     )
     process = await launcher.launch(spec)
     await process.go()
-    print(process.pid, flush=True)
+    print(process.pid, flush=True)  # noqa: T201 - the test reads it
     await process.wait()
 
 
-asyncio.run(main(json.loads(sys.argv[1])))
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))

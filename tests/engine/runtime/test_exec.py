@@ -36,7 +36,7 @@ def test_exec_is_inside(bench):
         )
         return outcome, groups, spec
 
-    outcome, groups, spec = inside(bench, work)
+    outcome, groups, _ = inside(bench, work)
     assert outcome.err == b""
     assert outcome.text.split() == ["box", "sleep", "/etc", "1000"]
     # In the container's cgroup namespace the container's group is the root.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import socket
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -145,7 +147,8 @@ def test_what_is_hidden_and_frozen(bench):
     out = bench.do(
         "sh",
         "-c",
-        "cat /proc/interrupts | wc -c; (echo 1 > /proc/sys/kernel/printk) 2>&1; ls /sys/firmware | wc -l;"
+        "cat /proc/interrupts | wc -c; (echo 1 > /proc/sys/kernel/printk) 2>&1;"
+        "ls /sys/firmware | wc -l;"
         "(echo > /sys/kernel/uevent_seqnum) 2>&1; cat /proc/timer_list | wc -c",
     ).text
     assert out.splitlines() == [
@@ -175,12 +178,13 @@ def test_names_and_namespaces(bench):
     assert out[:2] == ["box", "1"]
     assert "eth0" not in out
     same = bench.do("readlink", "/proc/self/ns/net", namespaces=Namespaces(net="host"))
-    assert same.text.strip() == os.readlink("/proc/self/ns/net")
+    assert same.text.strip() == str(Path("/proc/self/ns/net").readlink())
 
 
 def test_sysctls_and_limits(bench):
     out = bench.do(
-        "sh", "-c", "cat /proc/sys/net/ipv4/ip_unprivileged_port_start; ulimit -n; cat /proc/self/oom_score_adj",
+        "sh", "-c",
+        "cd /proc; cat sys/net/ipv4/ip_unprivileged_port_start; ulimit -n; cat self/oom_score_adj",
         sysctls={"net.ipv4.ip_unprivileged_port_start": "0"},
         rlimits=(Rlimit(name="nofile", soft=100, hard=1 << 20),),
         oom_score_adj=7,
@@ -202,6 +206,10 @@ def test_read_only_root(bench):
     assert out.text.splitlines() == ["touch: /x: Read-only file system", "shm", "/made"]
 
 
+def bind(source, target, *options):
+    return Mount(kind="bind", source=source, target=target, options=options)
+
+
 def test_binds(bench, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/file").write_text("from outside\n")
@@ -209,9 +217,9 @@ def test_binds(bench, tmp_path):
         "sh", "-c", "cat /a/b/file; touch /a/b/x 2>&1; touch /rw/new; cat /etc/one",
         mounts=(
             *bench.spec("x").mounts,
-            Mount(kind="bind", source=f"{tmp_path}/data", target="/a/b", options=("rbind", "rro", "ro")),
-            Mount(kind="bind", source=f"{tmp_path}/made", target="/rw", options=("rbind",), make_source="directory"),
-            Mount(kind="bind", source=f"{tmp_path}/data/file", target="/etc/one", options=("bind",)),
+            bind(f"{tmp_path}/data", "/a/b", "rbind", "rro", "ro"),
+            replace(bind(f"{tmp_path}/made", "/rw", "rbind"), make_source="directory"),
+            bind(f"{tmp_path}/data/file", "/etc/one", "bind"),
         ),
     )  # fmt: skip
     assert out.text.splitlines() == [
@@ -251,18 +259,29 @@ def test_init_of_the_machine_and_our_own(bench):
 
 
 def test_our_own_init_passes_signals_on_and_shows_nothing(bench):
-    script = "trap 'exit 9' TERM; ls -l /proc/1/exe /proc/1/root 2>&1; echo up; while :; do sleep 0.05; done"
+    script = (
+        "trap 'exit 9' TERM; ls -l /proc/1/exe /proc/1/root 2>&1;"
+        "echo up; while :; do sleep 0.05; done"
+    )
 
     async def whole():
         async with bench.launched() as launcher:
             launcher._docker_init = ""
 
-            async def act(process, client):
-                await asyncio.sleep(0.3)
-                await process.signal(15)
+            process = await launcher.launch(bench.spec("sh", "-c", script, use_init=True))
+            client, served = socket.socketpair()
+            await process.attach(served, stdin=False, stdout=True, stderr=True, framed=False)
+            client.setblocking(False)
+            await process.go()
+            text = b""
+            while b"up\n" not in text:
+                text += await asyncio.get_running_loop().sock_recv(client, 4096)
+            await process.signal(15)
+            end = await process.wait()
+            client.close()
+            served.close()
+            return end, text
 
-            return await bench.run(launcher, bench.spec("sh", "-c", script, use_init=True), act=act)
-
-    outcome = asyncio.run(whole())
-    assert outcome.code == 9
-    assert outcome.text.count("Permission denied") == 2
+    end, text = asyncio.run(whole())
+    assert end.code == 9
+    assert text.count(b"Permission denied") == 2

@@ -1,0 +1,449 @@
+"""Try what this machine lets an engine do: each fact for real, in a child that is thrown away.
+
+Knows:   what the engine needs, what is lost without it, what gives it; how facts make a mode.
+Refuses: to leave anything behind, and to print: `doctor.py` draws the report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import struct
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+from dockerlab.engine.linux import cgroups, device_filter, device_rules, mounts, seccomp, syscalls
+from dockerlab.engine.model.machine import Mode
+from dockerlab.errors import DockerlabError
+
+
+class State(StrEnum):
+    """How much of one thing there is."""
+
+    OK = "ok"
+    LIMITED = "limited"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One fact about the machine.
+
+    Attributes:
+        meaning: what it does for, or takes from, whoever uses the engine.
+        remedy: what would change that; "" if nothing needs to.
+    """
+
+    name: str
+    state: State
+    meaning: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All findings, and the mode they amount to.
+
+    Attributes:
+        because: why the mode is no better; "" in full mode.
+        lift: what would make it better; "" in full mode.
+    """
+
+    mode: Mode
+    because: str
+    lift: str
+    findings: tuple[Finding, ...]
+
+
+_PRIVILEGED = "Run it as root on the host, or in a container started with --privileged."
+_NEWUSER, _MS_PRIVATE_REC = 0x10000000, 0x44000
+_SPACES = {
+    "mount": syscalls.CLONE_NEWNS, "uts": syscalls.CLONE_NEWUTS, "ipc": syscalls.CLONE_NEWIPC,
+    "pid": syscalls.CLONE_NEWPID, "network": syscalls.CLONE_NEWNET,
+    "cgroup": syscalls.CLONE_NEWCGROUP,
+}  # fmt: skip
+_CAP_SYS_RESOURCE = 24
+_LOW_SPACE_BYTES = 2 << 30
+# statfs has no name for these in Python; the mount table has.
+_UNFIT = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse", "fuse.sshfs", "overlay"}
+
+
+def examine(root: Path) -> Report:
+    """Try everything; `root` is where the engine keeps, or would keep, its state."""
+    findings = (
+        _namespaces(),
+        _user_namespaces(),
+        _proc(),
+        _overlay(root),
+        _state_folder(root),
+        _space(root),
+        _control_groups(),
+        _seccomp(),
+        _network(),
+        _firewall(),
+        _limits(),
+        _apparmor(),
+    )
+    return _judge(findings, root=os.geteuid() == 0)
+
+
+def _judge(findings: tuple[Finding, ...], *, root: bool) -> Report:
+    """Which mode the facts amount to; pure."""
+    by_name = {finding.name: finding for finding in findings}
+    needed = [by_name["namespaces"], by_name["proc"]]
+    lacking = [finding for finding in needed if finding.state is State.MISSING]
+    if root and not lacking:
+        return Report(mode=Mode.FULL, because="", lift="", findings=findings)
+    if not root and by_name["user namespaces"].state is not State.MISSING:
+        return Report(
+            mode=Mode.ROOTLESS, because="this user is not root", lift=_PRIVILEGED,
+            findings=findings,
+        )  # fmt: skip
+    first = lacking[0] if lacking else by_name["user namespaces"]
+    return Report(
+        mode=Mode.IMAGES_ONLY, because=first.meaning, lift=first.remedy or _PRIVILEGED,
+        findings=findings,
+    )  # fmt: skip
+
+
+def refused(work: Callable[[], None]) -> str:
+    """Do something in a child that ends right after; "" or why it failed."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        except (OSError, DockerlabError, ValueError) as problem:
+            os.write(writer, (str(problem) or type(problem).__name__).encode()[:4000])
+            os._exit(1)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as answer:
+        text = answer.read().decode("utf-8", "replace")
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return text or (f"ended by signal {-code}" if code < 0 else "")
+
+
+def _namespaces() -> Finding:
+    # One at a time for the name of the culprit: 0.3 ms each.
+    lacking = [name for name, flag in _SPACES.items() if refused(partial(_alone, flag))]
+    if not lacking:
+        return Finding(
+            name="namespaces", state=State.OK,
+            meaning="containers get processes, network and files of their own",
+        )  # fmt: skip
+    vital = [name for name in lacking if name != "cgroup"]
+    return Finding(
+        name="namespaces", state=State.MISSING if vital else State.LIMITED,
+        meaning=f"no new {', '.join(lacking)} namespace is allowed here",
+        remedy=_PRIVILEGED,
+    )  # fmt: skip
+
+
+def _alone(flags: int) -> None:
+    """Enter new namespaces; as a user, within a user namespace."""
+    if os.geteuid() != 0:
+        _become_root_inside()
+    syscalls.unshare(flags)
+
+
+def _become_root_inside() -> None:
+    user, group = os.getuid(), os.getgid()
+    syscalls.unshare(_NEWUSER)
+    for name, text in (
+        ("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")
+    ):  # fmt: skip
+        Path("/proc/self", name).write_text(text)
+
+
+def _user_namespaces() -> Finding:
+    why = refused(_become_root_inside)
+    if why:
+        return Finding(
+            name="user namespaces", state=State.MISSING,
+            meaning=f"an engine without root is not possible here ({why})",
+            remedy="sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000; "
+            "on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0",
+        )  # fmt: skip
+    if os.geteuid() == 0 or _has_subordinate_ids():
+        return Finding(
+            name="user namespaces", state=State.OK, meaning="an engine without root is possible"
+        )
+    return Finding(
+        name="user namespaces", state=State.LIMITED,
+        meaning="one user id only: images with files of several owners will not unpack",
+        remedy="Install newuidmap (package uidmap) and give the user a range in /etc/subuid and "
+        "/etc/subgid.",
+    )  # fmt: skip
+
+
+def _has_subordinate_ids() -> bool:
+    name = os.environ.get("USER", "")
+    ranges = ""
+    with contextlib.suppress(OSError):
+        ranges = Path("/etc/subuid").read_text("utf-8")
+    mine = (f"{name}:", f"{os.getuid()}:")
+    return bool(shutil.which("newuidmap")) and any(
+        line.startswith(mine) for line in ranges.splitlines()
+    )
+
+
+def _proc() -> Finding:
+    def mount_proc() -> None:
+        _alone(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
+        mounts.mount("", "/", "", _MS_PRIVATE_REC)
+        why = refused(lambda: mounts.mount("proc", "/proc", "proc", 0))
+        if why:
+            raise OSError(why)
+
+    why = refused(mount_proc)
+    if not why:
+        return Finding(name="proc", state=State.OK, meaning="containers see only their processes")
+    return Finding(
+        name="proc", state=State.MISSING,
+        meaning=f"/proc cannot be mounted for a container ({why})",
+        remedy="In a pod or container, some paths of its /proc are masked: " + _PRIVILEGED,
+    )  # fmt: skip
+
+
+def _overlay(root: Path) -> Finding:
+    why = ""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".probe-", dir=_existing(root)) as folder:
+            why = refused(lambda: _try_overlay(Path(folder)))
+    except OSError as problem:
+        why = str(problem)
+    if not why:
+        return Finding(
+            name="overlay", state=State.OK, meaning="containers start on layers without a copy"
+        )
+    return Finding(
+        name="overlay", state=State.LIMITED,
+        meaning=f"layers have to be copied for each container ({why})",
+        remedy="Keep the data on ext4, xfs or btrfs: DOCKERLAB_ROOT=/path names another place.",
+    )  # fmt: skip
+
+
+def _try_overlay(folder: Path) -> None:
+    for name in ("lower", "upper", "work", "merged"):
+        (folder / name).mkdir()
+    (folder / "lower" / "file").write_bytes(b"")
+    _alone(syscalls.CLONE_NEWNS)
+    mounts.mount("", "/", "", _MS_PRIVATE_REC)
+    options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
+    if os.geteuid() != 0 or _inside_user_namespace():
+        options += ",userxattr"
+    mounts.mount("overlay", f"{folder}/merged", "overlay", 0, options)
+    # Removing makes a whiteout, which is where unfit upper directories fail.
+    (folder / "merged" / "file").unlink()
+    mounts.umount2(f"{folder}/merged", 0)
+    # What the kernel left in work/ has mode 0, so that its owner cannot clean up without root.
+    for left in (folder / "work").iterdir():
+        left.chmod(0o700)
+
+
+def _inside_user_namespace() -> bool:
+    return Path("/proc/self/uid_map").read_text("utf-8").split() != ["0", "0", "4294967295"]
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder on the way to `path` that is there, as far as this user may see."""
+    for one in (path, *path.absolute().parents):
+        with contextlib.suppress(OSError):
+            if one.is_dir():
+                return one
+    return Path("/")
+
+
+def _state_folder(root: Path) -> Finding:
+    place = _existing(root)
+    kind = _file_system(place)
+    problem = f"{kind} carries no locks and shared memory to rely on" if kind in _UNFIT else ""
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as refusal:
+        problem = str(refusal)
+    if not problem:
+        return Finding(
+            name="data folder", state=State.OK, meaning=f"{root} is on {kind or 'a local disk'}"
+        )
+    return Finding(
+        name="data folder", state=State.LIMITED, meaning=f"{root}: {problem}",
+        remedy="DOCKERLAB_ROOT=/path names a folder on a local disk.",
+    )  # fmt: skip
+
+
+def _file_system(place: Path) -> str:
+    """The type of the file system below a folder, of the mount table."""
+    device = place.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines():
+        left, _, right = line.partition(" - ")
+        if left.split(" ")[2] == wanted:
+            return right.split(" ")[0]
+    return ""
+
+
+def _space(root: Path) -> Finding:
+    status = os.statvfs(_existing(root))
+    free = status.f_bavail * status.f_frsize
+    text = f"{free / 1e9:.1f} GB are free below {root}"
+    if free >= _LOW_SPACE_BYTES:
+        return Finding(name="space", state=State.OK, meaning=text)
+    return Finding(
+        name="space", state=State.LIMITED, meaning=f"only {text}",
+        remedy="dockerlab system prune removes what no container uses.",
+    )  # fmt: skip
+
+
+_LIMITS_WORDS = {
+    "memory": "memory", "pids": "processes", "cpu_cfs": "CPU time", "cpuset": "chosen CPUs",
+    "freezer": "pausing", "devices": "devices",
+}  # fmt: skip
+
+
+def _control_groups() -> Finding:
+    hierarchy = cgroups.look()
+    if not hierarchy.version:
+        return Finding(
+            name="control groups", state=State.LIMITED,
+            meaning="limits on memory, CPU and processes are dropped with a warning",
+            remedy="As a user: systemd-run --user --scope -p Delegate=yes dockerlab engine start. "
+            "In a container: mount /sys/fs/cgroup writable.",
+        )  # fmt: skip
+    supports = set(hierarchy.supports)
+    if hierarchy.version == 2:
+        # Seen only in a group of our own, which looking must not make.
+        supports.add("freezer")
+        program = device_rules.program([])
+        if not refused(lambda: os.close(device_filter.load(program))):
+            supports.add("devices")
+    lacking = [word for feature, word in _LIMITS_WORDS.items() if feature not in supports]
+    meaning = f"version {hierarchy.version}, containers live below {hierarchy.place}"
+    if not lacking:
+        return Finding(name="control groups", state=State.OK, meaning=meaning)
+    return Finding(
+        name="control groups", state=State.LIMITED,
+        meaning=f"{meaning}; not to be had: {', '.join(lacking)}",
+        remedy="Boot a kernel with these controllers, or have them delegated to this group.",
+    )  # fmt: skip
+
+
+def _seccomp() -> Finding:
+    def install() -> None:
+        program = seccomp.default_program(frozenset())
+        syscalls.set_no_new_privileges()
+        syscalls.install_seccomp(program)
+
+    why = refused(install)
+    if not why:
+        return Finding(
+            name="seccomp", state=State.OK, meaning="dangerous system calls are filtered"
+        )
+    return Finding(
+        name="seccomp", state=State.MISSING,
+        meaning=f"system calls of containers cannot be filtered ({why})",
+        remedy="Use a kernel with CONFIG_SECCOMP_FILTER, or --security-opt seccomp=unconfined.",
+    )  # fmt: skip
+
+
+_RTM_NEWLINK, _REQUEST_ACK, _CREATE_EXCLUSIVE = 16, 0x5, 0x600
+_NFT_NEWTABLE, _BATCH_BEGIN, _BATCH_END = 0xA00, 0x10, 0x11
+_NETLINK_NETFILTER = 12
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+
+
+def _message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body
+
+
+def _told(protocol: int, request: bytes) -> None:
+    """Send to the kernel's netlink and raise what it answers."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as link:
+        link.settimeout(1)
+        link.send(request)
+        answer = link.recv(65536)
+    code = -struct.unpack_from("=i", answer, 16)[0]
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _network() -> Finding:
+    def make_bridge() -> None:
+        _alone(syscalls.CLONE_NEWNET)
+        for name, kind in ((b"probe0", b"bridge"), (b"probe1", b"veth")):
+            info = _attribute(18, _attribute(1, kind + b"\0"))
+            body = struct.pack("=BxHiII", 0, 0, 0, 0, 0) + _attribute(3, name + b"\0") + info
+            _told(0, _message(_RTM_NEWLINK, _REQUEST_ACK | _CREATE_EXCLUSIVE, 1, body))
+
+    why = refused(make_bridge)
+    if not why:
+        return Finding(name="network", state=State.OK, meaning="containers can share networks")
+    return Finding(
+        name="network", state=State.LIMITED,
+        meaning=f"only --network none and host work ({why})",
+        remedy="modprobe bridge veth, and " + _PRIVILEGED[0].lower() + _PRIVILEGED[1:],
+    )  # fmt: skip
+
+
+def _firewall() -> Finding:
+    def make_table() -> None:
+        _alone(syscalls.CLONE_NEWNET)
+        head = struct.pack("=BBH", 0, 0, socket.htons(10))
+        table = struct.pack("=BBH", 2, 0, 0) + _attribute(1, b"probe\0")
+        _told(_NETLINK_NETFILTER, b"".join((
+            _message(_BATCH_BEGIN, 1, 0, head),
+            _message(_NFT_NEWTABLE, _REQUEST_ACK | 0x400, 1, table),
+            _message(_BATCH_END, 1, 2, head),
+        )))  # fmt: skip
+
+    why = refused(make_table)
+    if not why:
+        return Finding(name="nftables", state=State.OK, meaning="ports can be published")
+    return Finding(
+        name="nftables", state=State.LIMITED,
+        meaning=f"containers do not reach the outside, ports only this machine ({why})",
+        remedy="modprobe nf_tables, and " + _PRIVILEGED[0].lower() + _PRIVILEGED[1:],
+    )  # fmt: skip
+
+
+def _limits() -> Finding:
+    held = 0
+    for line in Path("/proc/self/status").read_text("utf-8", "replace").splitlines():
+        if line.startswith("CapEff:"):
+            held = int(line.split()[1], 16)
+    if held >> _CAP_SYS_RESOURCE & 1:
+        return Finding(name="ulimits", state=State.OK, meaning="--ulimit can raise any limit")
+    return Finding(
+        name="ulimits", state=State.LIMITED,
+        meaning="without CAP_SYS_RESOURCE, --ulimit beyond the engine's own limits is lowered",
+        remedy="Give the engine that capability (docker run --cap-add SYS_RESOURCE, or root).",
+    )  # fmt: skip
+
+
+def _apparmor() -> Finding:
+    enabled = ""
+    with contextlib.suppress(OSError):
+        enabled = Path("/sys/module/apparmor/parameters/enabled").read_text("utf-8").strip()
+    if enabled == "Y":
+        return Finding(
+            name="AppArmor", state=State.LIMITED,
+            meaning="on, but containers of this engine run without a profile",
+            remedy="Nothing to do: namespaces, capabilities and seccomp still hold them.",
+        )  # fmt: skip
+    return Finding(
+        name="AppArmor", state=State.OK,
+        meaning="not on; namespaces, capabilities and seccomp hold containers",
+    )  # fmt: skip

@@ -24,6 +24,7 @@ from typing import Final
 import msgspec
 from tornado.netutil import bind_sockets
 
+from dockerlab.engine import config
 from dockerlab.engine.registry.server import http_server
 from dockerlab.engine.registry.storage import Storage
 from dockerlab.errors import Conflict, DockerlabError, Failed, InvalidRequest
@@ -90,7 +91,7 @@ async def _serve_until_told(options: argparse.Namespace) -> None:
     host, port = _split(options.addr)
     sockets = _listen(host, port)
     address = f"{host}:{sockets[0].getsockname()[1]}"
-    root: Path = options.storage or _default_storage()
+    root: Path = options.storage or config.from_environment().root / "registry"
     storage = await asyncio.to_thread(Storage, root)
     try:
         if options.starter:
@@ -232,23 +233,4 @@ def _write(path: Path, record: Record) -> None:
 
 
 def _record_path(address: str) -> Path:
-    return _run_folder() / f"registry-{address.replace('/', '_')}.json"
-
-
-def _run_folder() -> Path:
-    named = os.environ.get("DOCKERLAB_RUN")
-    if named:
-        return Path(named)
-    if os.geteuid() == 0:
-        return Path("/run/dockerlab")
-    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / "dockerlab"
-
-
-def _default_storage() -> Path:
-    named = os.environ.get("DOCKERLAB_ROOT")
-    if named:
-        return Path(named) / "registry"
-    if os.geteuid() == 0:
-        return Path("/var/lib/dockerlab/registry")
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "dockerlab" / "registry"
+    return config.from_environment().run / f"registry-{address.replace('/', '_')}.json"

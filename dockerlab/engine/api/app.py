@@ -70,8 +70,12 @@ _NO_LIMIT = 1 << 62
 class App(httputil.HTTPServerConnectionDelegate):
     """Owns the routes, the server and every task that answers a request."""
 
-    def __init__(self, routes: Iterable[Route] = ()) -> None:
+    def __init__(self, routes: Iterable[Route] = (), *, complete: bool = True) -> None:
+        """Args: complete: all routes are there; otherwise requests wait for `complete()`."""
         self._table = Table(routes)
+        self._complete = asyncio.Event()
+        if complete:
+            self._complete.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: HTTPServer | None = None
 
@@ -79,6 +83,10 @@ class App(httputil.HTTPServerConnectionDelegate):
         """Add the routes of one noun; the socket may be open already."""
         for route in routes:
             self._table.add(route)
+
+    def complete(self) -> None:
+        """All routes are there: answer those who wait."""
+        self._complete.set()
 
     def server(self) -> HTTPServer:
         """The HTTP server, to be given listening sockets."""
@@ -98,7 +106,7 @@ class App(httputil.HTTPServerConnectionDelegate):
     ) -> httputil.HTTPMessageDelegate:
         """Begin one request; called by tornado."""
         assert isinstance(request_conn, HTTP1Connection)
-        return Exchange(request_conn, self.find, self.spawn)
+        return Exchange(request_conn, self.find, self.spawn, self._complete)
 
     def find(self, method: str, target: str) -> Found:
         """Find what a request line's target (without its query) means.
@@ -120,6 +128,7 @@ class App(httputil.HTTPServerConnectionDelegate):
 
     async def close(self) -> None:
         """Stop listening, cancel what still runs, close every connection."""
+        self._complete.set()
         if self._server is not None:
             self._server.stop()
         tasks = list(self._tasks)

@@ -62,8 +62,11 @@ async def answer(route: Route, request: Request) -> Reply:
 class Exchange(httputil.HTTPMessageDelegate):
     """One request and its answer on one connection."""
 
-    def __init__(self, conn: HTTP1Connection, find: Find, spawn: Spawn) -> None:
+    def __init__(
+        self, conn: HTTP1Connection, find: Find, spawn: Spawn, complete: asyncio.Event
+    ) -> None:
         self._conn = conn
+        self._complete = complete
         self._find = find
         self._spawn = spawn
         self._http_10 = False
@@ -82,6 +85,21 @@ class Exchange(httputil.HTTPMessageDelegate):
         headers: httputil.HTTPHeaders,
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, httputil.RequestStartLine)
+        if self._complete.is_set() or start_line.path.endswith("/_ping"):
+            self._headers(start_line, headers)
+            return None
+        return asyncio.ensure_future(self._when_complete(start_line, headers))
+
+    async def _when_complete(
+        self, start_line: httputil.RequestStartLine, headers: httputil.HTTPHeaders
+    ) -> None:
+        # The socket is open before every room is: a ping is answered, the rest waits its turn.
+        await self._complete.wait()
+        self._headers(start_line, headers)
+
+    def _headers(
+        self, start_line: httputil.RequestStartLine, headers: httputil.HTTPHeaders
+    ) -> None:
         self._http_10 = start_line.version == "HTTP/1.0"
         self._method = start_line.method
         raw_path, _, query = start_line.path.partition("?")
@@ -101,7 +119,7 @@ class Exchange(httputil.HTTPMessageDelegate):
         except DockerlabError as error:
             self._refused = error
             self._body = Body(_REFUSED_BODY_BYTES)
-            return None
+            return
         self._route, self._request, self._cancel = route, request, route.cancel
         if route.hijack:
             stream = self._conn.detach()
@@ -109,7 +127,6 @@ class Exchange(httputil.HTTPMessageDelegate):
             self._spawn(work, f"{self._method} {found.path}")
         elif route.stream_body:
             self._begin()
-        return None
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if not self._body.feed(chunk):

@@ -16,7 +16,7 @@ from typing import Any
 from dockerlab.engine import config
 from dockerlab.engine.daemon import control
 from dockerlab.engine.daemon.pid_file import EngineRecord
-from dockerlab.errors import Conflict, DockerlabError
+from dockerlab.errors import Conflict, DockerlabError, Failed
 from dockerlab.wire.times import rfc3339
 
 _NOT_RUNNING = 1
@@ -79,7 +79,12 @@ def _serve(settings: config.Settings, options: argparse.Namespace) -> int:
     async def main() -> None:
         await Engine(settings).run(announce)
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except DockerlabError:
+        raise
+    except Exception as error:
+        raise Failed(f"{type(error).__name__}: {error}") from error
     return 0
 
 

@@ -29,7 +29,7 @@ from dockerlab.engine.model.overview import About
 from dockerlab.engine.services.events import Events
 from dockerlab.engine.services.overview import Overview
 from dockerlab.engine.store.store import Store
-from dockerlab.errors import Forbidden
+from dockerlab.errors import DockerlabError, Forbidden
 
 _log = logging.getLogger(__name__)
 
@@ -48,14 +48,23 @@ class Engine:
         self._stopping.set()
 
     async def run(self, announce: Callable[[], None]) -> None:
-        """Serve until told to stop.
+        """Serve until told to stop; what ends us before that stands in the log.
 
         Args:
-            announce: called once pings are answered.
+            announce: called once everything is answered; pings are, before that.
 
         Raises:
             Conflict: another engine has this data root.
         """
+        try:
+            await self._run(announce)
+        except DockerlabError:
+            raise
+        except Exception:
+            _log.exception("the engine ends")
+            raise
+
+    async def _run(self, announce: Callable[[], None]) -> None:
         settings = self.settings
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_log_stray)
@@ -67,7 +76,6 @@ class Engine:
             stack.callback(store.close)
             log.begin(settings.log_file, settings.log_level, to_stderr=False)
             events = Events()
-            stack.callback(events.close)
             started_ns = time.time_ns()
             about = self._about(started_ns)
             app = App(complete=False)
@@ -85,16 +93,18 @@ class Engine:
             overview = Overview(about, store.images, events)
             app.add(system.routes(overview, events))
             app.add(lab.routes(overview, store, self.stop, doctor.report))
-            announce()
-            # Heavy from here on; pings are answered meanwhile.
+            # Heavy from here on; pings are answered meanwhile, all else waits for its turn.
             nouns = await asyncio.to_thread(_import_nouns)
-            furnished = await nouns.furnish(store, events, stack)
+            furnished = await nouns.furnish(settings, store, events, stack)
             overview.attach(furnished.containers)
             app.add(furnished.routes)
             app.complete()
             _log.info("ready after %.0f ms", (time.time_ns() - started_ns) / 1e6)
+            announce()
             await self._stopping.wait()
             _log.info("stopping")
+            events.close()
+            await app.close()
             if self._clean:
                 await furnished.clean()
 

@@ -34,8 +34,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "Check the name and tag; a private registry may want a login",
     ),
     (
-        r"connection refused|no such host|network is unreachable|dial tcp: lookup|"
-        r"i/o timeout|context deadline|TLS handshake",
+        r"connection refused|no such host|is unreachable|dial tcp|i/o timeout|TLS handshake",
         "Is the registry up, and its name right? On this machine: %docker registry start",
     ),
     (r"has active endpoints|has dependent child", "Remove what uses it first"),

@@ -18,28 +18,44 @@ from dockerlab.errors import Failed
 _TIMEOUT_S = 180  # the starter image is made from the host's own files at the first start
 
 
+_USUAL = "127.0.0.1:5000"
+_ANY = "127.0.0.1:0"
+
+
 def start(session: Session, args: Arguments) -> Done:
     """Serve a registry on loopback, with the starter image in it."""
-    words = ["start", "--addr", args.text("addr", "127.0.0.1:5000")]
-    if not args.on("empty"):
-        words.append("--starter")
+    words = [] if args.on("empty") else ["--starter"]
     if args.given("storage"):
         words += ["--storage", args.text("storage")]
-    line = _command(words)
-    address = re.search(r"[\w.:\[\]-]+:\d+", line)
-    where = address[0] if address else args.text("addr", "127.0.0.1:5000")
+    try:
+        line = _command(["start", "--addr", args.text("addr", _USUAL), *words])
+    except Failed as error:
+        if args.given("addr") or "in use" not in error.message:
+            raise
+        # Port 5000 is popular; nobody asked for exactly that one.
+        line = _command(["start", "--addr", _ANY, *words])
     session.feedback.note(line)
+    address = re.search(r"[\w.:\[\]-]+:\d+", line)
+    where = address[0] if address else args.text("addr", _USUAL)
     return Done(action="registry start", names=(where.replace("127.0.0.1", "localhost"),))
 
 
 def stop(session: Session, args: Arguments) -> Done:
-    session.feedback.note(_command(["stop", "--addr", args.text("addr", "127.0.0.1:5000")]))
-    return Done(action="registry stop", names=())
+    return _everywhere(session, args, "stop")
 
 
 def status(session: Session, args: Arguments) -> Done:
-    session.feedback.note(_command(["status", "--addr", args.text("addr", "127.0.0.1:5000")]))
-    return Done(action="registry status", names=())
+    return _everywhere(session, args, "status")
+
+
+def _everywhere(session: Session, args: Arguments, word: str) -> Done:
+    """Ask the one named; else those that a plain `start` may have made."""
+    places = [args.text("addr")] if args.given("addr") else [_USUAL, _ANY]
+    answers = [_command([word, "--addr", place]) for place in places]
+    running = [answer for answer in answers if not answer.startswith("no registry")]
+    for answer in running or answers[:1]:
+        session.feedback.note(answer)
+    return Done(action=f"registry {word}", names=())
 
 
 def _command(words: list[str]) -> str:

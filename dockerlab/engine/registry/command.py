@@ -22,11 +22,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from tornado.netutil import bind_sockets
 
 from dockerlab.engine import config
-from dockerlab.engine.registry.server import http_server
-from dockerlab.engine.registry.storage import Storage
 from dockerlab.errors import Conflict, DockerlabError, Failed, InvalidRequest
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:5000"
@@ -85,6 +82,10 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 async def _serve_until_told(options: argparse.Namespace) -> None:
+    # Imported here: start, stop and status need no server.
+    from dockerlab.engine.registry.server import http_server  # noqa: PLC0415
+    from dockerlab.engine.registry.storage import Storage  # noqa: PLC0415
+
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
@@ -132,6 +133,7 @@ def _start(options: argparse.Namespace) -> int:
             stderr=log,
             start_new_session=True,
             cwd="/",
+            env=_environment(),
         )
         assert process.stdout is not None
         ready, _, _ = select.select([process.stdout], [], [], READY_TIMEOUT_S)
@@ -146,6 +148,13 @@ def _start(options: argparse.Namespace) -> int:
         process.returncode = 0  # it stays; nobody here waits for it
     sys.stdout.write(line)
     return 0
+
+
+def _environment() -> dict[str, str]:
+    """The child's: it finds this very package, also where that is no installed one."""
+    home = str(Path(__file__).resolve().parents[3])
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _stop(options: argparse.Namespace) -> int:
@@ -193,6 +202,8 @@ def _running(address: str) -> Record | None:
 
 
 def _listen(host: str, port: int) -> list[socket.socket]:
+    from tornado.netutil import bind_sockets  # noqa: PLC0415 - for the server only
+
     try:
         return bind_sockets(port, host)
     except OSError as error:

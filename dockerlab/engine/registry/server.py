@@ -352,10 +352,3 @@ def http_server(storage: Storage, *, read_only: bool = False) -> HTTPServer:
         idle_connection_timeout=300,
         body_timeout=None,
     )
-
-
-def main(argv: list[str]) -> int:
-    """`dockerlab registry ...`; the sub-commands are in command.py."""
-    from dockerlab.engine.registry.command import run  # noqa: PLC0415 - command imports us
-
-    return run(argv)

@@ -1,20 +1,23 @@
 """`dockerlab doctor`: what this machine allows, and what would lift what it does not.
 
-Knows:   how the findings are printed.
-Refuses: to find them; `engine/linux/` looks at the machine.
+Knows:   which values a program gets, and that people get the text.
+Refuses: to find out; `linux/probe.py` tries the machine, `linux/machine.py` reads it.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
-from dockerlab.engine.linux import machine
+from dockerlab.engine import config
+from dockerlab.engine.linux import doctor, machine, probe
+from dockerlab.engine.model.machine import Mode
 
 
 def report() -> dict[str, Any]:
-    """Look at the machine, and say what was found as plain values."""
+    """Look at the machine, and say what was found as plain values. Tries nothing."""
     found = machine.read()
     return {
         "mode": found.mode.value,
@@ -31,13 +34,16 @@ def report() -> dict[str, Any]:
 
 
 def run(argv: list[str]) -> int:
-    """Print the report; exit code 1 when containers can't run here."""
-    found = report()
+    """Try the machine and print what came of it; exit code 1 when containers can't run here."""
+    tried = probe.examine(config.from_environment().root)
     if "--json" in argv:
-        sys.stdout.write(json.dumps(found) + "\n")
+        values = report() | {
+            "mode": tried.mode.value,
+            "headline": doctor.headline(tried),
+            "no_containers": tried.because if tried.mode is Mode.IMAGES_ONLY else "",
+            "findings": [asdict(finding) for finding in tried.findings],
+        }
+        sys.stdout.write(json.dumps(values) + "\n")
     else:
-        sys.stdout.write(f"mode: {found.pop('mode')}\n")
-        for name, value in found.items():
-            text = ", ".join(value) if isinstance(value, list) else value
-            sys.stdout.write(f"{name.replace('_', ' ')}: {text}\n")
-    return 1 if found["no_containers"] else 0
+        sys.stdout.write(doctor.render(tried))
+    return 1 if tried.mode is Mode.IMAGES_ONLY else 0

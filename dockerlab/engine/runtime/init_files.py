@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 
 from dockerlab.engine.linux import mounts
 from dockerlab.engine.linux.inside import (
@@ -51,9 +52,13 @@ class Files:
     def propagate(self, word: str) -> None:
         mounts.mount("", "/", "", mounts.PROPAGATION[word])
 
-    def mount_overlay(self, layers_dir: str, target: str, data: str) -> None:
+    def mount_overlay(self, layers_dir: str, target: str, work: str, data: str) -> None:
         # Short names below the working directory: mount data ends at a page.
         os.chdir(layers_dir)
+        # An earlier volatile mount left this, to refuse the next one after a crash of the machine.
+        with suppress(FileNotFoundError):
+            os.unlink(f"{work}/work/incompat/volatile/dirty")
+            os.rmdir(f"{work}/work/incompat/volatile")
         mounts.mount("overlay", target, "overlay", 0, data)
         self.root = os.open(target, os.O_PATH | os.O_DIRECTORY)
 

@@ -177,7 +177,7 @@ def _root_step(rootfs: Rootfs) -> Step:
     ]
     if rootfs.volatile:
         options.append("volatile")
-    return steps.MountOverlay(rootfs.layers_dir, rootfs.upper, ",".join(options))
+    return steps.MountOverlay(rootfs.layers_dir, rootfs.upper, rootfs.work, ",".join(options))
 
 
 def _escaped(path: str) -> str:

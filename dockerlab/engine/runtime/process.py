@@ -64,9 +64,14 @@ class Attached:
     """A connection that the shim serves; `done` tells "eof" or "detached".
 
     The shim only lets go of its copy: the client sees the end when the caller closes its own.
+
+    Attributes:
+        since_ns: of a paused one: output from then on is held for it; older output is in the log.
     """
 
     done: asyncio.Future[str]
+    number: int = 0
+    since_ns: int = 0
 
 
 def read_exit(path: str | Path) -> Exit | None:
@@ -154,6 +159,7 @@ class Process:
         detach_keys: bytes = b"",
         stream: bool = True,
         pending: bytes = b"",
+        paused: bool = False,
     ) -> Attached:
         """Hand a client's connection to the shim; works before `go`, too.
 
@@ -166,6 +172,7 @@ class Process:
             detach_keys: looked for in what the client sends; empty for none.
             stream: without it, nothing is sent and it is done at once.
             pending: what was read from the client already; it comes first on stdin.
+            paused: nothing is sent before `resume`: time to send the log up to `since_ns`.
         """
         done: asyncio.Future[str] = self._loop.create_future()
         attached = Attached(done)
@@ -178,20 +185,31 @@ class Process:
         number = self._next()
         self._attached[number] = done
         early = packets.seal("pending", pending) if pending else -1
-        document = {
-            "op": "attach",
+        document: dict[str, Any] = {
             "attach": number,
             "stdin": stdin,
             "stdout": stdout,
             "stderr": stderr,
             "framed": framed,
             "detach_keys": detach_keys.hex(),
+            "paused": paused,
         }
-        # No answer is waited for: what comes after it finds the client attached.
-        await self._send(document, (sock.fileno(), *((early,) if pending else ())))
-        if early >= 0:
-            os.close(early)
+        descriptors = (sock.fileno(), *((early,) if pending else ()))
+        try:
+            if paused:
+                answer = await self._ask("attach", descriptors=descriptors, **document)
+                return Attached(done, number, answer.get("since_ns", 0))
+            # No answer is waited for: what comes after it finds the client attached.
+            await self._send({"op": "attach", **document}, descriptors)
+        finally:
+            if early >= 0:
+                os.close(early)
         return attached
+
+    async def resume(self, attached: Attached) -> None:
+        """Let a paused client have what was held for it, and everything that comes."""
+        if not attached.done.done():
+            await self._command("resume", attach=attached.number)
 
     async def close_stdin(self) -> None:
         """Close the program's stdin once it has everything."""
@@ -250,7 +268,8 @@ class Process:
     async def _ask(
         self, op: str, *, descriptors: tuple[int, ...] = (), **facts: object
     ) -> dict[str, Any]:
-        if self._exit.done():
+        # A paused client outlives the program.
+        if self._connection.fileno() < 0 or (self._exit.done() and op != "resume"):
             raise Conflict(f"container {self.id} is not running")
         number = self._next()
         answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()

@@ -22,7 +22,7 @@ from dockerlab.engine.linux import syscalls
 from dockerlab.engine.runtime import init, packets
 from dockerlab.engine.runtime.log_writer import LogWriter
 from dockerlab.engine.runtime.poller import IN, Poller
-from dockerlab.engine.runtime.streams import Streams
+from dockerlab.engine.runtime.streams import Client, Streams
 
 PROTOCOL = 1
 _DRAIN_S = 2.0
@@ -76,6 +76,7 @@ class Shim:
         self._failure: dict[str, Any] | None = None
         self._warnings: list[str] = []
         self._lifelines: list[int] = []
+        self._paused: dict[int, Client] = {}
         self._log = _open_log(self._facts["log"])
         self._streams = Streams(
             self._poller,
@@ -222,7 +223,7 @@ class Shim:
         number = document.get("id", 0)
         try:
             answer = self._obey(control, number, document, descriptors)
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, IndexError) as error:
             answer = {"error": str(error)}
         if answer is not None:
             self._send(control, {"id": number, **answer})
@@ -234,8 +235,10 @@ class Shim:
             case "go":
                 return self._start(control, number, fds)
             case "attach":
-                self._attach(control, document, fds)
-                return None
+                since_ns = self._attach(control, document, fds)
+                return {"since_ns": since_ns} if document.get("paused") else None
+            case "resume":
+                self._paused.pop(document["attach"]).resume()
             case "resize":
                 self._streams.resize(document["height"], document["width"])
             case "signal":
@@ -264,20 +267,25 @@ class Shim:
         self._listen()  # while init works; before "go" there is nothing to adopt
         return None
 
-    def _attach(self, control: socket.socket, document: dict[str, Any], fds: list[int]) -> None:
+    def _attach(self, control: socket.socket, document: dict[str, Any], fds: list[int]) -> int:
         number = document["attach"]
 
         def done(why: str) -> None:
+            self._paused.pop(number, None)
             self._send(control, {"event": "done", "attach": number, "why": why})
 
-        self._streams.attach(
+        client = self._streams.attach(
             socket.socket(fileno=fds[0]),
             (document["stdin"], document["stdout"], document["stderr"]),
             framed=document["framed"],
             detach_keys=bytes.fromhex(document["detach_keys"]),
             pending=packets.unseal(fds[1]) if len(fds) > 1 else b"",
             done=done,
+            paused=bool(document.get("paused")),
         )
+        if document.get("paused"):
+            self._paused[number] = client
+        return time.time_ns()
 
     # -- what init says -----------------------------------------------------------------------
 
@@ -387,7 +395,8 @@ class Shim:
             self._poller.forget(self._listener.fileno())
             self._listener.close()
             self._listener = None
-            directory = self._facts["run_dir"]
+        directory = self._facts["run_dir"]
+        if directory:
             for name in ("s", "pid"):
                 _remove(os.unlink, f"{directory}/{name}")
             _remove(os.rmdir, directory)

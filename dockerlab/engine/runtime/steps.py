@@ -139,6 +139,7 @@ class Propagate(Step):
 class MountOverlay(Step):
     layers_dir: str
     target: str
+    work: str
     data: str
 
     def describe(self) -> str:

@@ -43,6 +43,7 @@ class Client:
         framed: bool,
         detach_keys: bytes,
         done: Callable[[str], None],
+        paused: bool,
     ) -> None:
         self._streams, self._sock, self._done = streams, sock, done
         self.reads, *_ = wants
@@ -52,6 +53,7 @@ class Client:
         self._pending = bytearray()
         self._reading = self.reads
         self._closing = False
+        self._paused = paused
         self.watch()
 
     @property
@@ -61,7 +63,7 @@ class Client:
 
     def watch(self) -> None:
         """Ask for the events that matter now."""
-        events = (OUT if self._pending else 0) | (
+        events = (OUT if self._pending and not self._paused else 0) | (
             IN if self._reading and not self._streams.stdin_is_full else 0
         )
         self._streams.poller.watch(self._sock.fileno(), events, self._happened)
@@ -72,7 +74,7 @@ class Client:
             return
         if self._framed:
             data = _FRAME.pack(stream, len(data)) + data
-        if self._pending:
+        if self._pending or self._paused:
             self._pending += data
             return
         sent = self._send(data)
@@ -80,11 +82,19 @@ class Client:
             self._pending += memoryview(data)[sent:]
             self.watch()
 
+    def resume(self) -> None:
+        """Send what was held, and from now on everything at once."""
+        self._paused = False
+        if self._closing and not self._pending:
+            self.drop("eof")
+        else:
+            self.watch()
+
     def finish(self) -> None:
         """Let go of the client as soon as it has everything."""
         self._closing = True
         self._reading = False
-        if self._pending:
+        if self._pending or self._paused:
             self.watch()
         else:
             self.drop("eof")
@@ -193,14 +203,18 @@ class Streams:
         detach_keys: bytes,
         pending: bytes = b"",
         done: Callable[[str], None],
-    ) -> None:
+        paused: bool = False,
+    ) -> Client:
         """Serve a client until it leaves or the program ends; then `done` is told why."""
-        client = Client(self, sock, wants, framed=framed, detach_keys=detach_keys, done=done)
+        client = Client(
+            self, sock, wants, framed=framed, detach_keys=detach_keys, done=done, paused=paused
+        )
         self._clients.append(client)
         if self._over:
             client.finish()
         elif pending and client.reads:
             client.heard(pending)
+        return client
 
     def resize(self, height: int, width: int) -> None:
         """Change the size of the terminal; without one nothing happens."""

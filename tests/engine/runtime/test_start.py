@@ -16,6 +16,17 @@ from dockerlab.engine.runtime.launcher import StartFailed, read_exit
 from dockerlab.engine.runtime.spec import Device, Namespaces, Rlimit
 
 
+def test_a_volatile_root_can_be_mounted_again(bench):
+    async def whole():
+        async with bench.launched() as launcher:
+            spec = bench.spec("touch", "/made")
+            spec = replace(spec, rootfs=replace(spec.rootfs, volatile=True))
+            assert (await bench.run(launcher, spec)).code == 0
+            assert (await bench.run(launcher, replace(spec, args=("ls", "/made")))).code == 0
+
+    asyncio.run(whole())
+
+
 def test_exit_codes(bench):
     async def whole():
         async with bench.launched() as launcher:

@@ -199,6 +199,20 @@ def test_what_the_client_sent_early_comes_first(bench):
     assert seen.split() == [b"120004", b"ok"]
 
 
+def test_a_paused_client_gets_what_was_held(bench):
+    async def talk(process):
+        one = await Attachment().open(process, paused=True)
+        await process.go()
+        await process.wait()
+        assert one.attached.since_ns > 1_700_000_000_000_000_000
+        with pytest.raises(BlockingIOError):
+            one.client.recv(10)
+        await process.resume(one.attached)
+        return await one.rest()
+
+    assert container(bench, bench.spec("echo", "held"), talk)[0] == ("eof", b"held\n")
+
+
 def test_attach_to_what_has_ended(bench):
     async def talk(process):
         await process.go()

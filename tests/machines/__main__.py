@@ -1,6 +1,6 @@
 """Boot a Debian kernel with pure cgroup v2 in qemu and run tests in it.
 
-    python tests/machines/boot.py [pytest arguments]
+    python -m tests.machines [pytest arguments]
 
 The guest sees this machine's whole disk read-only, under a layer in memory, so checkout and
 environment are the same. It has no network. Without arguments: everything the kernel decides
@@ -26,7 +26,6 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "docker
 TIMEOUT_S = int(os.environ.get("DOCKERLAB_MACHINE_TIMEOUT", "900"))
 DEFAULT = ("tests/kernel", "tests/engine/runtime")
 EXIT_MARK = "MACHINE-EXIT"
-LIFE_S = 90
 ACCELERATION = os.environ.get("DOCKERLAB_MACHINE_ACCELERATION", "kvm tcg")
 MODULES = (
     "virtio_pci", "9pnet_virtio", "9p", "overlay", "crc32c_generic", "veth", "bridge", "nf_tables",
@@ -56,7 +55,7 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/tmp TMPDIR=/tmp PYTHONDONTWRITEBYTECODE=1 TERM=dumb COLUMNS=100
 export DOCKERLAB_ROOT=/tmp/dockerlab DOCKERLAB_RUN=/run/dockerlab
 code=0
-echo "== $(uname -r), control groups: $(cat /sys/fs/cgroup/cgroup.controllers)"
+echo; echo "== $(uname -r), control groups: $(cat /sys/fs/cgroup/cgroup.controllers)"
 {python} -m pytest -p no:cacheprovider {arguments} || code=$?
 if [ -n "{again}" ]; then
   echo "== again, from inside a group"
@@ -163,16 +162,19 @@ def run(kernel: Path, initrd: Path) -> int:
     """Boot; by the processor's help if it gives any, else by translation, ten times slower."""
     if "kvm" in ACCELERATION and os.access("/dev/kvm", os.R_OK | os.W_OK):
         # A nested kvm may refuse to set what this register shows; nothing in here needs it.
-        code = boot(kernel, initrd, ["-accel", "kvm", "-cpu", "max,arch-capabilities=off"])
+        code = boot(kernel, initrd, ["-accel", "kvm", "-cpu", "max,arch-capabilities=off"], 20)
         if code is not None:
             return code
         say("== kvm did not carry a machine; again without")
-    code = boot(kernel, initrd, ["-accel", "tcg,thread=multi", "-cpu", "max"])
+    code = boot(kernel, initrd, ["-accel", "tcg,thread=multi", "-cpu", "max"], 240)
     return 1 if code is None else code
 
 
-def boot(kernel: Path, initrd: Path, processor: list[str]) -> int | None:
-    """Start qemu, pass its serial line on, find the exit code in it; None if there was none."""
+def boot(kernel: Path, initrd: Path, processor: list[str], life_s: int) -> int | None:
+    """Start qemu, pass its serial line on, find the exit code in it; None if there was none.
+
+    It is given up if the guest says nothing of itself within `life_s` seconds.
+    """
     command = [
         "timeout", "-k", "5", str(TIMEOUT_S), "qemu-system-x86_64", "-M", "pc", *processor,
         "-smp", "2", "-m", "3072", "-nographic", "-nodefaults", "-no-reboot",
@@ -186,14 +188,14 @@ def boot(kernel: Path, initrd: Path, processor: list[str]) -> int | None:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as machine:
         # A nested kvm can also stand still right after the firmware.
-        impatient = threading.Timer(LIFE_S, machine.terminate)
+        impatient = threading.Timer(life_s, machine.terminate)
         impatient.start()
         for line in machine.stdout or ():
             # The firmware clears the screen in front of the first line.
             text = re.sub(
                 "\x1b(\\[[0-9;?]*[a-zA-Z]|c)", "", line.decode("utf-8", "replace")
             ).rstrip()
-            if text.startswith("== "):
+            if "== " in text:
                 impatient.cancel()
             found = re.match(rf"{EXIT_MARK} (\d+)", text)
             code = int(found[1]) if found else code

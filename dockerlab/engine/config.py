@@ -33,6 +33,7 @@ class Settings:
         bridge_subnet: "" lets the engine choose one that nothing else on the machine uses.
         log_driver: of containers that name none.
         log_level: of the engine's own log.
+        images_only: nothing shall run here, even where it could.
     """
 
     root: Path
@@ -42,6 +43,7 @@ class Settings:
     bridge_subnet: str = ""
     log_driver: str = "json-file"
     log_level: str = "info"
+    images_only: bool = False
 
     @property
     def socket(self) -> Path:
@@ -94,6 +96,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         bridge_subnet=env.get("DOCKERLAB_BRIDGE_SUBNET", ""),
         log_driver=env.get("DOCKERLAB_LOG_DRIVER") or "json-file",
         log_level=(env.get("DOCKERLAB_LOG_LEVEL") or "info").lower(),
+        images_only=env.get("DOCKERLAB_MODE", "") == "images",
     )
 
 

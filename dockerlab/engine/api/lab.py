@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -66,7 +66,7 @@ class _LayerDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def routes(
-    identity: Identity, storage: Storage, stop: Stop, doctor: Callable[[], Any]
+    identity: Identity, storage: Storage, stop: Stop, doctor: Callable[[], Awaitable[Any]]
 ) -> list[Route]:
     """List the routes."""
     handlers = _Handlers(identity, storage, stop, doctor)
@@ -80,7 +80,7 @@ def routes(
 
 class _Handlers:
     def __init__(
-        self, identity: Identity, storage: Storage, stop: Stop, doctor: Callable[[], Any]
+        self, identity: Identity, storage: Storage, stop: Stop, doctor: Callable[[], Awaitable[Any]]
     ) -> None:
         self._identity, self._storage, self._stop = identity, storage, stop
         self._doctor = doctor
@@ -101,7 +101,7 @@ class _Handlers:
 
     async def doctor(self, request: Request) -> Reply:
         del request
-        return Json(await asyncio.to_thread(self._doctor))
+        return Json(await self._doctor())
 
     async def layers(self, request: Request) -> Reply:
         image = self._storage.images.resolve(request.params["name"])

@@ -6,9 +6,7 @@ Refuses: decisions; each service makes its own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 from dockerlab.engine.api import builds as builds_api
 from dockerlab.engine.api import containers as containers_api
@@ -18,10 +16,10 @@ from dockerlab.engine.api import images as images_api
 from dockerlab.engine.api import networks as networks_api
 from dockerlab.engine.api import streams as streams_api
 from dockerlab.engine.api import volumes as volumes_api
-from dockerlab.engine.api.routes import Route
 from dockerlab.engine.build.builder import Rooms as BuildRooms
 from dockerlab.engine.build.cache_keys import BuildCache
 from dockerlab.engine.config import Settings
+from dockerlab.engine.daemon.furnished import Furnished
 from dockerlab.engine.linux import cgroups
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.runtime.launcher import Launcher
@@ -40,15 +38,6 @@ from dockerlab.engine.store.records import Table
 from dockerlab.engine.store.store import Store
 
 _ENTRY_POINTS = {"ports": "dockerlab.engine.net.port_helper"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Furnished:
-    """What the engine has once all nouns are there."""
-
-    routes: list[Route]
-    containers: Callable[[], Iterable[Container]]
-    clean: Callable[[], Awaitable[None]]
 
 
 async def furnish(

@@ -7,14 +7,17 @@ Refuses: to know how nouns are put together; `nouns.py` does.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
 import stat
+import sys
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,10 @@ from tornado.netutil import bind_unix_socket
 from dockerlab.engine.api import lab, system
 from dockerlab.engine.api.app import App
 from dockerlab.engine.config import Settings
-from dockerlab.engine.daemon import doctor, log, pid_file
+from dockerlab.engine.daemon import log, pid_file
+from dockerlab.engine.daemon.furnished import Furnished
 from dockerlab.engine.linux import machine
+from dockerlab.engine.model.machine import Machine, Mode
 from dockerlab.engine.model.overview import About
 from dockerlab.engine.services.events import Events
 from dockerlab.engine.services.overview import Overview
@@ -39,6 +44,8 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        # Before there are threads: a closer look forks.
+        self._machine = _look(settings)
         self._stopping = asyncio.Event()
         self._clean = False
 
@@ -92,10 +99,9 @@ class Engine:
             stack.callback(settings.pid_file.unlink, missing_ok=True)
             overview = Overview(about, store.images, events)
             app.add(system.routes(overview, events))
-            app.add(lab.routes(overview, store, self.stop, doctor.report))
+            app.add(lab.routes(overview, store, self.stop, _examined))
             # Heavy from here on; pings are answered meanwhile, all else waits for its turn.
-            nouns = await asyncio.to_thread(_import_nouns)
-            furnished = await nouns.furnish(settings, store, events, stack)
+            furnished = await self._furnish(about, store, events, stack)
             overview.attach(furnished.containers)
             app.add(furnished.routes)
             app.complete()
@@ -107,6 +113,19 @@ class Engine:
             await app.close()
             if self._clean:
                 await furnished.clean()
+
+    async def _furnish(
+        self, about: About, store: Store, events: Events, stack: AsyncExitStack
+    ) -> Furnished:
+        if about.machine.mode is Mode.IMAGES_ONLY:
+            images_only = await asyncio.to_thread(_imported, "images_only")
+            only: Furnished = await images_only.furnish(
+                store, events, stack, about.machine.no_containers
+            )
+            return only
+        nouns = await asyncio.to_thread(_imported, "nouns")
+        everything: Furnished = await nouns.furnish(self.settings, store, events, stack)
+        return everything
 
     def _about(self, started_ns: int) -> About:
         file = self.settings.root / "engine-id"
@@ -120,10 +139,40 @@ class Engine:
             built=_built(),
             root=str(self.settings.root),
             started_ns=started_ns,
-            machine=machine.read(),
+            machine=self._machine,
             log_driver=self.settings.log_driver,
             debug=self.settings.log_level == "debug",
         )
+
+
+def _look(settings: Settings) -> Machine:
+    """Read the machine, and decide which mode this engine has."""
+    if settings.images_only:
+        return machine.read(
+            mode=Mode.IMAGES_ONLY, no_containers="DOCKERLAB_MODE says that only images are wanted"
+        )
+    if os.geteuid() == 0 and machine.may_administer():
+        # What else may be missing shows when it is needed; trying it all takes 0.1 s.
+        return machine.read()
+    from dockerlab.engine.linux import probe  # noqa: PLC0415 - only where there is a doubt
+
+    tried = probe.examine(settings.root)
+    if tried.mode is Mode.FULL:
+        return machine.read()
+    why = tried.because if tried.mode is Mode.IMAGES_ONLY else "this engine is not run by root"
+    return machine.read(mode=Mode.IMAGES_ONLY, no_containers=f"{why}. {tried.lift}")
+
+
+async def _examined() -> Any:
+    """Let a process of its own look: it forks, which an engine with threads may not."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "dockerlab", "doctor", "--json"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    text, _ = await process.communicate()
+    return json.loads(text)
 
 
 def make_run_folder(path: Path) -> None:
@@ -141,10 +190,9 @@ def make_run_folder(path: Path) -> None:
     path.chmod(0o700)
 
 
-def _import_nouns() -> Any:
-    from dockerlab.engine.daemon import nouns  # noqa: PLC0415 - half a second on a cold disk
-
-    return nouns
+def _imported(name: str) -> Any:
+    """Import one of our rooms late, in a thread: half a second on a cold disk."""
+    return import_module(f"dockerlab.engine.daemon.{name}")
 
 
 def _built() -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 from dockerlab.engine.linux.cgroups import look
 from dockerlab.engine.model.machine import Machine, Mode
 
+_CAP_SYS_ADMIN = 21
+
 
 def read(*, mode: Mode = Mode.FULL, no_containers: str = "") -> Machine:
     """Read the machine's facts; cheap, changes nothing."""
@@ -35,6 +37,14 @@ def read(*, mode: Mode = Mode.FULL, no_containers: str = "") -> Machine:
         mode=mode,
         no_containers=no_containers,
     )
+
+
+def may_administer() -> bool:
+    """Whether this process has CAP_SYS_ADMIN, without which no namespace can be made."""
+    for line in _text(Path("/proc/self/status")).splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
+    return False
 
 
 def boot_id() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -95,9 +97,10 @@ class EngineUnderTest:
                 environment = (process / "environ").read_bytes()
             except OSError:
                 continue
-            if f"DOCKERLAB_ROOT={self.root}\0".encode() in environment and int(
-                process.name
-            ) != os.getpid():
+            if (
+                f"DOCKERLAB_ROOT={self.root}\0".encode() in environment
+                and int(process.name) != os.getpid()
+            ):
                 found.append(f"process {process.name}: {command[:80]!r}")
         return found
 
@@ -125,6 +128,53 @@ def engine() -> Iterator[EngineUnderTest]:
         yield engine
     finally:
         discard_engine(engine)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Our own registry on a port of its own, with the starter image; gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    folder = tmp_path_factory.mktemp("registry")
+    environment = {**os.environ, "DOCKERLAB_RUN": str(folder / "run"), "PYTHONPATH": str(PROJECT)}
+
+    def command(*words: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "dockerlab", "registry", *words, "--addr", address],
+            env=environment,
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+
+    command("start", "--storage", str(folder / "storage"), "--starter")
+    try:
+        yield address
+    finally:
+        command("stop")
+
+
+@pytest.fixture(scope="session")
+def starter(engine: EngineUnderTest, registry: str) -> str:
+    """The starter image, pulled into the session's engine; gives its name."""
+    name = f"{registry}/starter:latest"
+    pull_image(engine.socket, name)
+    return name
+
+
+def pull_image(path: Path, name: str) -> None:
+    """Pull by the API alone, so that no test depends on a client being here."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(path))
+        repository, _, tag = name.rpartition(":")
+        query = f"fromImage={quote(repository, safe='')}&tag={tag}"
+        request = f"POST /images/create?{query} HTTP/1.0\r\nContent-Length: 0\r\n\r\n"
+        connection.sendall(request.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b" 200 " in answer.partition(b"\r\n")[0], answer
+    assert b'"error"' not in answer, answer
 
 
 @pytest.fixture

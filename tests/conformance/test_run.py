@@ -1,0 +1,261 @@
+"""`docker run` and what follows it, by every docker CLI on this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import threading
+import urllib.request
+
+import pytest
+
+
+def test_both_streams_and_the_exit_code_arrive(cli, starter):
+    done = cli("run", "--rm", starter, "sh", "-c", "echo out; echo err >&2; exit 3", code=3)
+    assert (done.stdout, done.stderr) == ("out\n", "err\n")
+
+
+def test_stdin_goes_in_until_its_end(cli, starter):
+    assert cli("run", "--rm", "-i", starter, "cat", stdin="a\nb\n").stdout == "a\nb\n"
+
+
+def test_a_terminal_is_one(cli, starter):
+    done = cli("run", "--rm", "-t", starter, "sh", "-c", "test -t 1 && stty size 2>&1 || echo no")
+    assert "no" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["nosuchprogram"], 127, 'exec: "nosuchprogram": executable file not found in $PATH'),
+        (["/etc"], 126, "permission denied|is a directory"),
+        (["/etc/passwd"], 126, 'exec: "/etc/passwd": permission denied'),
+    ],
+)
+def test_programs_that_cannot_run(cli, starter, words, code, said):
+    done = cli("run", "--rm", starter, *words, code=code)
+    assert re.search(said.replace("$", r"\$"), done.stderr)
+
+
+def test_a_start_that_fails_leaves_a_created_container(cli, starter, named):
+    name = named("nosuch")
+    cli("run", "--name", name, starter, "nosuch", code=127)
+    state = json.loads(cli("inspect", name).stdout)[0]["State"]
+    assert (state["Status"], state["ExitCode"]) == ("created", 127)
+
+
+def test_flags_reach_the_program(cli, starter, tmp_path, named):
+    (tmp_path / "file").write_text("mounted\n")
+    done = cli(
+        "run", "--rm", "--name", named("flags"), "-e", "A=1", "-w", "/tmp/work", "-u", "1000:1000",
+        "-v", f"{tmp_path}:/data:ro", "-h", "box", starter,
+        "sh", "-c",
+        "echo $A; pwd; id -u; id -g; cat /data/file; hostname; touch /data/x || echo ro",
+    )  # fmt: skip
+    assert done.stdout.split() == ["1", "/tmp/work", "1000", "1000", "mounted", "box", "ro"]
+
+
+def test_the_default_isolation(cli, starter):
+    done = cli(
+        "run", "--rm", starter, "sh", "-c",
+        "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; echo $$; "
+        "cat /proc/kcore | wc -c; echo 1 > /proc/sys/kernel/hostname || echo frozen",
+    )  # fmt: skip
+    facts = dict(line.split(":\t") for line in done.stdout.splitlines() if ":\t" in line)
+    assert facts["CapEff"] == facts["CapBnd"] == facts["CapPrm"] == "00000000a80425fb"
+    assert facts["CapInh"] == facts["CapAmb"] == "0000000000000000"
+    assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("0", "2")
+    assert done.stdout.splitlines()[-3:] == ["1", "0", "frozen"]
+
+
+def test_another_user_has_no_capabilities(cli, starter):
+    done = cli("run", "--rm", "-u", "1000", starter, "grep", "Cap", "/proc/self/status")
+    facts = dict(line.split(":\t") for line in done.stdout.splitlines())
+    assert facts["CapEff"] == facts["CapPrm"] == "0000000000000000"
+    assert facts["CapBnd"] == "00000000a80425fb"
+
+
+def test_limits_are_in_inspect_and_in_the_kernel(cli, starter, named):
+    name = named("limits")
+    cli(
+        "run", "-d", "--name", name, "-m", "64m", "--cpus", "0.5", "--pids-limit", "50",
+        starter, "sleep", "60",
+    )  # fmt: skip
+    host = json.loads(cli("inspect", name).stdout)[0]["HostConfig"]
+    assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (64 << 20, 5 * 10**8, 50)
+    shown = cli("stats", "--no-stream", "--format", "{{.MemUsage}}", name).stdout
+    assert "64MiB" in shown
+
+
+def test_memory_beyond_the_limit_is_an_oom_kill(cli, starter, named):
+    name = named("oom")
+    cli(
+        "run", "--name", name, "-m", "16m", starter,
+        "sh", "-c", "head -c 200000000 /dev/zero | tail", code=None,
+    )  # fmt: skip
+    state = json.loads(cli("inspect", name).stdout)[0]["State"]
+    assert state["OOMKilled"] or state["ExitCode"] == 137
+
+
+def test_a_published_port_answers_on_the_host(cli, starter, named):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    name = named("port")
+    script = "while true; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nserved'; sleep 9; done"
+    cli("run", "-d", "--name", name, "-p", f"127.0.0.1:{port}:80", starter, "sh", "-c", script)
+    assert cli("port", name, "80").stdout.strip() == f"127.0.0.1:{port}"
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        pass
+    clash = cli("run", "--rm", "-p", f"127.0.0.1:{port}:80", starter, "true", code=125)
+    assert "port is already allocated" in clash.stderr
+
+
+def test_logs_follow_until_the_end(cli, starter, named):
+    name = named("logs")
+    cli("run", "-d", "--name", name, starter, "sh", "-c", "echo a; echo b")
+    follower = cli.popen("logs", "-f", name, stdout=-1)
+    cli("wait", name)
+    assert follower.communicate(timeout=20)[0] == "a\nb\n"
+    assert cli("logs", "--tail", "1", name).stdout == "b\n"
+    assert re.match(r"\d{4}-\d\d-\d\dT.*Z a\n", cli("logs", "-t", name).stdout)
+
+
+def test_exec_runs_beside(cli, starter, named):
+    name = named("exec")
+    cli("run", "-d", "--name", name, "-e", "A=own", starter, "sleep", "60")
+    done = cli("exec", "-e", "B=2", name, "sh", "-c", "echo $A $B; echo $0 >&2; exit 4", code=4)
+    assert (done.stdout, done.stderr) == ("own 2\n", "sh\n")
+    assert cli("exec", "-i", name, "cat", stdin="through\n").stdout == "through\n"
+    assert "executable file not found" in (
+        (missing := cli("exec", name, "nosuch", code=127)).stdout + missing.stderr
+    )
+    cli("stop", "-t", "0", name)
+    assert "is not running" in cli("exec", name, "true", code=1).stderr
+
+
+def test_stop_kill_start_restart_rm(cli, starter, named):
+    name = named("life")
+
+    def status() -> str:
+        return cli("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", name).stdout.strip()
+
+    cli("run", "-d", "--name", name, starter, "sleep", "60")
+    assert "container is running" in cli("rm", name, code=1).stderr
+    cli("stop", "-t", "1", name)
+    assert status() in {"exited 137", "exited 143"}
+    cli("start", name)
+    assert status() == "running 0"
+    cli("restart", "-t", "0", name)
+    assert status() == "running 0"
+    cli("pause", name)
+    assert status() == "paused 0"
+    cli("unpause", name)
+    cli("kill", name)
+    assert status() == "exited 137"
+    cli("rm", name)
+    assert "No such" in cli("inspect", name, code=1).stderr
+
+
+def test_a_name_is_taken_once(cli, starter, named):
+    name = named("taken")
+    cli("create", "--name", name, starter)
+    clash = cli("create", "--name", name, starter, code=1)
+    assert f'The container name "/{name}" is already in use by container' in clash.stderr
+
+
+def test_rm_frees_the_name_at_once(cli, starter, named):
+    name = named("again")
+    for _ in range(3):
+        cli("run", "--rm", "--name", name, starter, "true")
+
+
+def test_ps_shows_what_runs_and_what_ran(cli, starter, named):
+    runs, ran = named("runs"), named("ran")
+    cli("run", "-d", "--name", runs, "--label", "lab=1", starter, "sleep", "60")
+    cli("run", "--name", ran, "--label", "lab=1", starter, "true")
+    shown = "{{.Names}} {{.State}}"
+    assert cli("ps", "--filter", f"name={runs}", "--format", shown).stdout == f"{runs} running\n"
+    everything = cli("ps", "-a", "--filter", "label=lab=1", "--format", shown).stdout.split("\n")
+    assert {f"{runs} running", f"{ran} exited"} <= set(everything)
+
+
+def test_signals_of_the_cli_reach_the_program(cli, starter, named):
+    name = named("signals")
+    script = "trap 'echo caught; exit 5' INT; echo ready; while true; do sleep 0.05; done"
+    process = cli.popen("run", "--name", name, starter, "sh", "-c", script, stdout=-1)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[0] == "caught\n"
+    assert process.returncode == 5
+
+
+def test_events_come_in_dockers_order(cli, starter, named):
+    name = named("events")
+    stream = cli.popen(
+        "events", "--filter", f"container={name}", "--format", "{{.Action}}", stdout=-1
+    )
+    seen: list[str] = []
+    reader = threading.Thread(target=lambda: seen.extend(_until(stream, "destroy")))
+    reader.start()
+    _listening(cli)
+    cli("run", "--rm", "--name", name, starter, "true")
+    reader.join(20)
+    stream.terminate()
+    stream.communicate()
+    assert [one for one in seen if one != "attach"] == ["create", "start", "die", "destroy"]
+
+
+def _until(stream, last: str):
+    for line in stream.stdout:
+        yield line.strip()
+        if line.strip() == last:
+            return
+
+
+def _listening(cli) -> None:
+    """Wait until the engine has a listener for events; asked of the engine itself."""
+    address = cli.environment["DOCKER_HOST"].removeprefix("unix://")
+    for _ in range(200):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(address)
+            connection.sendall(b"GET /info HTTP/1.0\r\n\r\n")
+            body = b""
+            while piece := connection.recv(65536):
+                body += piece
+        if json.loads(body.partition(b"\r\n\r\n")[2])["NEventsListener"] > 0:
+            return
+    pytest.fail("nobody listens for events")
+
+
+def test_diff_top_and_cp_free_reads(cli, starter, named):
+    name = named("reads")
+    cli("run", "-d", "--name", name, starter, "sh", "-c", "echo x > /tmp/new; exec sleep 60")
+    cli("exec", name, "sh", "-c", "while ! test -s /tmp/new; do :; done")
+    assert "A /tmp/new" in cli("diff", name).stdout.splitlines()
+    assert "sleep 60" in cli("top", name).stdout
+
+
+def test_a_network_of_ones_own_reaches_the_other_container(cli, starter, named):
+    web = named("web")
+    cli("run", "-d", "--name", web, starter, "sleep", "60")
+    address = cli("inspect", "-f", "{{.NetworkSettings.IPAddress}}", web).stdout.strip()
+    assert re.fullmatch(r"\d+\.\d+\.\d+\.\d+", address)
+    done = cli("run", "--rm", starter, "sh", "-c", "cat /etc/hosts /etc/resolv.conf")
+    assert "localhost" in done.stdout
+    alone = cli("run", "--rm", "--network", "none", starter, "sh", "-c", "ls /sys/class/net")
+    assert alone.stdout.split() == ["lo"]
+
+
+def test_the_http_answer_of_a_container_comes_through(cli, starter, named):
+    """A whole exchange through a published port, answered by a program of the starter image."""
+    name = named("http")
+    serve = "import http.server as h; h.HTTPServer(('', 80), h.SimpleHTTPRequestHandler).serve_forever()"
+    if cli("run", "--rm", starter, "python3", "-c", "print()", code=None).returncode != 0:
+        pytest.skip("the starter image of this host has no python3")
+    cli("run", "-d", "--name", name, "-p", "127.0.0.1::80", starter, "python3", "-c", serve)
+    address = cli("port", name, "80").stdout.strip()
+    with urllib.request.urlopen(f"http://{address}/", timeout=20) as answer:
+        assert answer.status == 200

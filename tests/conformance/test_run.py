@@ -252,7 +252,7 @@ def test_a_network_of_ones_own_reaches_the_other_container(cli, starter, named):
 def test_the_http_answer_of_a_container_comes_through(cli, starter, named):
     """A whole exchange through a published port, answered by a program of the starter image."""
     name = named("http")
-    serve = "import http.server as h; h.HTTPServer(('', 80), h.SimpleHTTPRequestHandler).serve_forever()"
+    serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=80)"
     if cli("run", "--rm", starter, "python3", "-c", "print()", code=None).returncode != 0:
         pytest.skip("the starter image of this host has no python3")
     cli("run", "-d", "--name", name, "-p", "127.0.0.1::80", starter, "python3", "-c", serve)

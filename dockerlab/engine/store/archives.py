@@ -18,7 +18,6 @@ from dockerlab.engine.store import pack
 from dockerlab.engine.store.images import Images
 from dockerlab.engine.store.store import Store
 from dockerlab.engine.store.streams import Source
-from dockerlab.errors import NotFound
 from dockerlab.oci import archive_documents, digests, documents, layer_tar, names
 from dockerlab.oci.archive_documents import ArchivedImage
 from dockerlab.oci.documents import Descriptor, History, ImageConfig, ImageRunConfig, Manifest
@@ -59,27 +58,19 @@ def _choose(images: Images, wanted: Sequence[str]) -> list[_Chosen]:
 
 
 def _named(images: Images, name: str) -> list[tuple[Image, Reference | None]]:
-    image: Image | None
-    try:
-        image = images.resolve(name)
-    except NotFound:
-        image = None
-    if image is not None and _is_id(image, name):
+    if not digests.is_digest(name) and len(name) < 64:
+        repository = names.parse(name)
+        if not repository.tag and not repository.digest:
+            tags = (names.parse(key) for key, _ in images.tags.items())
+            found = [(images.find(tag), tag) for tag in tags if tag.name == repository.name]
+            every: list[tuple[Image, Reference | None]] = [(i, t) for i, t in found if i]
+            if every:
+                return every
+    image = images.resolve(name)
+    if images.is_id(image, name):
         return [(image, None)]
-    reference = names.parse(name)
-    if not reference.tag and not reference.digest:
-        tags = [names.parse(key) for key in images.tags.keys()]  # noqa: SIM118 - a method
-        found = [(images.find(tag), tag) for tag in tags if tag.name == reference.name]
-        every: list[tuple[Image, Reference | None]] = [(i, t) for i, t in found if i is not None]
-        if every:
-            return every
-    if image is None:
-        image = images.resolve(name)
-    return [(image, None if reference.digest else reference.complete())]
-
-
-def _is_id(image: Image, name: str) -> bool:
-    return image.id.startswith(name) or digests.hex_of(image.id).startswith(name)
+    reference = names.parse_complete(name)
+    return [(image, None if reference.digest else reference)]
 
 
 def _items(store: Store, chosen: Sequence[_Chosen]) -> Iterator[pack.Item]:

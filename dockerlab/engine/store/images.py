@@ -113,6 +113,14 @@ class Images:
         row = (self.digests if reference.digest else self.tags).get(_key(reference))
         return self._images.get(row.image_id) if row else None
 
+    def is_id(self, image: Image, name: str) -> bool:
+        """Tell whether `resolve` found the image by its id; "a" may be a name as well."""
+        if not (image.id.startswith(name) or digests.hex_of(image.id).startswith(name)):
+            return False
+        if len(name) >= 64:
+            return True
+        return self.find(names.parse_complete(name)) is None
+
     def _by_prefix(self, name: str, reference: Reference) -> Image:
         digits = name.removeprefix("sha256:")
         if not _HEX.fullmatch(digits):
@@ -314,8 +322,7 @@ class Images:
         with self.lock:
             image = self.resolve(name)
             work = _Removing(self, users, force=force, prune_parents=prune_parents)
-            by_id = image.id.startswith(name) or digests.hex_of(image.id).startswith(name)
-            if by_id:
+            if self.is_id(image, name):
                 work.by_id(image.id)
             else:
                 work.by_reference(image.id, name)

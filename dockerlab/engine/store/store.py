@@ -65,9 +65,12 @@ class Store:
 
     def close(self) -> None:
         """Finish writing and let another engine in."""
+        if self._lock < 0:
+            return
         self.durable.close()
         self.db.close()
         os.close(self._lock)
+        self._lock = -1
 
 
 def _check_version(root: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from dockerlab.dockerfile.lint import Finding
 from dockerlab.engine.build import progress
 from dockerlab.oci import digests
 from dockerlab.wire.times import rfc3339
@@ -84,6 +85,8 @@ def _classic(event: progress.Progress) -> Iterator[dict[str, Any]]:
             yield {"stream": f"Successfully built {digests.short(image_id)}\n"}
             for tag in tags:
                 yield {"stream": f"Successfully tagged {tag}\n"}
+        case progress.Linted():
+            return
         case _:
             yield {"stream": _classic_text(event)}
 
@@ -144,9 +147,10 @@ class Structured:
                 record = {"vertexes": [vertex]}
             case progress.Pulling(message=message):
                 record = {"pull": message, "vertex": vertex.get("digest")}
-            case progress.Warned(text=text, lines=lines):
-                place = {"range": [lines.first, lines.last]} if lines else {}
-                record = {"warnings": [{"short": text, **place}]}
+            case progress.Warned(text=text):
+                record = {"warnings": [{"short": text}]}
+            case progress.Linted(finding=finding):
+                record = {"warnings": [_warning(finding)]}
             case progress.Built(image_id=image_id, tags=tags):
                 record = {"result": {"ID": image_id, "tags": list(tags)}}
         return record
@@ -164,6 +168,16 @@ class Structured:
             self._vertex |= {"completed": rfc3339(self._now_ns()), "error": document["message"]}
             record["vertexes"] = [self._vertex]
         return _line(record)
+
+
+def _warning(finding: Finding) -> dict[str, Any]:
+    return {
+        "short": f"{finding.rule.name}: {finding.text} (line {finding.lines})",
+        "rule": finding.rule.name,
+        "detail": finding.rule.sentence,
+        "url": finding.rule.url,
+        "range": [finding.lines.first, finding.lines.last],
+    }
 
 
 def _vertex(event: progress.StepBegan, now: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dockerlab.dockerfile.lines import LineRange
+from dockerlab.dockerfile.lint import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +81,16 @@ class StageDone:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something worth knowing that stops nothing."""
+    """Something about this build that is worth knowing and stops nothing."""
 
     text: str
-    lines: LineRange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Linted:
+    """Something about the Dockerfile, by a rule; the classic stream has no place for it."""
+
+    finding: Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,7 @@ Progress = (
     | TriggersFound
     | StageDone
     | Warned
+    | Linted
     | Built
 )
 Listener = Callable[[Progress], None]

@@ -66,7 +66,9 @@ def image_root(store: Store, layers: Sequence[Layer]) -> Iterator[int]:
         yield root
 
 
-def make_layer(store: Store, layers: Sequence[Layer], write: Callable[[int], None]) -> Layer | None:
+def make_layer(
+    store: Store, layers: Sequence[Layer], write: Callable[[int], object]
+) -> Layer | None:
     """Let `write` change the merged tree, given its root; None when it changed nothing."""
     folder = Path(tempfile.mkdtemp(dir=store.root / "tmp", prefix="step-"))
     try:

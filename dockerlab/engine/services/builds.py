@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dockerlab.dockerfile.lines import DockerfileError
+from dockerlab.dockerfile.lint import lint
 from dockerlab.dockerfile.parse import parse
 from dockerlab.engine.build import context as contexts
 from dockerlab.engine.build import progress
@@ -132,6 +133,8 @@ class Builds:
                     f"failed to parse Dockerfile: {error.reason}", hint=error.hint
                 ) from None
             raise
+        for finding in lint(read):
+            tell(progress.Linted(finding))
         context = await asyncio.to_thread(contexts.without_ignored, context)
         builder = Builder(rooms=self._rooms, request=request, context=context, read=read, tell=tell)
         image = await builder.build()

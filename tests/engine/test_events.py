@@ -30,7 +30,7 @@ def test_live_in_order_and_replay_from_memory() -> None:
         assert [event.actor_id for event in [e async for e in reader]] == [
             str(number) for number in range(REMEMBERED + 10)
         ]
-        assert next(event.actor_id async for event in late) == "10"
+        assert (await anext(aiter(late))).actor_id == "10"
         assert events.listeners == 0
 
     run(case)

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockerlab.errors import DockerlabError, InvalidRequest, Unsupported
@@ -131,6 +131,7 @@ def test_times(text, expected):
         max_leaves=8,
     )
 )
+@settings(max_examples=40, deadline=None)
 def test_any_json_is_read_or_refused(document):
     for parse in (documents.parse_manifest, documents.parse_config):
         with suppress(DockerlabError):

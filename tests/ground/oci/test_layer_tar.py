@@ -257,7 +257,7 @@ def entries(draw):
 
 
 @given(st.lists(entries(), max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_what_is_written_is_read(written):
     data = b"".join(
         tar_writer.header(e) + b"p" * e.size + tar_writer.padding(e.size) for e in written
@@ -268,7 +268,7 @@ def test_what_is_written_is_read(written):
 
 
 @given(st.binary(max_size=2000), st.integers(0, 511), st.binary(min_size=1, max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_bytes_break_the_reader(noise, where, change):
     block = bytearray(raw_header() + noise)
     block[where : where + len(change)] = change

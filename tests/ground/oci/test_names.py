@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockerlab.errors import DockerlabError, InvalidRequest
@@ -68,6 +68,7 @@ def test_repository_and_tag_are_joined():
 
 
 @given(st.text(max_size=60))
+@settings(max_examples=40, deadline=None)
 def test_any_text_is_parsed_or_refused(text):
     try:
         reference = names.parse_complete(text)

@@ -19,7 +19,7 @@ from dockerlab.engine.api.routes import Route
 from dockerlab.engine.model.image import Image, Layer
 from dockerlab.engine.model.overview import About
 from dockerlab.oci.documents import History
-from dockerlab.oci.layer_report import LayerChange, LayerStack
+from dockerlab.oci.layer_stack import LayerChange, LayerStack
 from dockerlab.oci.layer_tar import Entry
 from dockerlab.wire.times import rfc3339
 

@@ -13,9 +13,7 @@ from dockerlab.engine.api import containers as containers_api
 from dockerlab.engine.api import execs as execs_api
 from dockerlab.engine.api import image_transfers
 from dockerlab.engine.api import images as images_api
-from dockerlab.engine.api import networks as networks_api
 from dockerlab.engine.api import streams as streams_api
-from dockerlab.engine.api import volumes as volumes_api
 from dockerlab.engine.build.builder import Rooms as BuildRooms
 from dockerlab.engine.build.cache_keys import BuildCache
 from dockerlab.engine.config import Settings
@@ -76,8 +74,6 @@ async def furnish(
             *image_transfers.routes(transfers, images),
             *images_api.routes(images),
             *builds_api.routes(builds),
-            *networks_api.routes(rooms.networks),
-            *volumes_api.routes(rooms.volumes),
         ],
         containers=containers.directory.all,
         clean=clean,

@@ -127,9 +127,8 @@ class Links:
         Raises:
             OSError: ENODEV when the bridge is gone.
         """
-        pair = _pair_template(
-            socket.if_nametoindex(step.bridge), step.interface, step.mtu, len(step.link)
-        )
+        bridge = _index_of(step.bridge)
+        pair = _pair_template(bridge, step.interface, step.mtu, len(step.link))
         for sentinel, value in (
             (_ANY_LINK[: len(step.link)], step.link.encode()),
             (_ANY_MAC, bytes.fromhex(step.mac.replace(":", ""))),
@@ -306,6 +305,13 @@ def _read_link(row: bytes) -> Link:
         master=_number(found.get(_IFLA_MASTER)),
         kind=kind.rstrip(b"\0").decode(),
     )
+
+
+def _index_of(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:  # which carries no number
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name) from None
 
 
 def _number(value: bytes | None) -> int:

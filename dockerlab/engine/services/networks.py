@@ -223,8 +223,11 @@ class Networks:
         if network is None:
             raise NotFound(f"network {endpoint.network_name} not found")
         leads = plan.carries_default_route(endpoint, self.endpoints_of(endpoint.owner))
-        batch = await self.wiring.plug(network, endpoint, netns, default_route=leads)
-        await self._change(endpoint.id, wired=True)
+        # Together: the row costs a commit, the cable a wait for the kernel's network lock.
+        batch, _ = await asyncio.gather(
+            self.wiring.plug(network, endpoint, netns, default_route=leads),
+            self._change(endpoint.id, wired=True),
+        )
         self._emit(network, "connect", container=endpoint.owner)
         return batch
 

@@ -53,7 +53,8 @@ class Wiring:
         self._links: Links | None = None
         self._rules: Rules | None = None
         self._removals: Links | None = None
-        self._wanted: Callable[[], plan.Table] = plan.Table
+        self._networks: Callable[[], Sequence[Network]] = tuple
+        self._endpoints: Callable[[], Sequence[Endpoint]] = tuple
         self.problem: DockerlabError | None = None
         self.changed_forwarding = False
 
@@ -66,9 +67,9 @@ class Wiring:
 
         A machine that can't have them is no error here: `check` says so to who needs them.
         """
-        self._wanted = lambda: _table_of(networks(), endpoints())
+        self._networks, self._endpoints = networks, endpoints
         try:
-            await self._run(self._heal, list(networks()), list(endpoints()))
+            await self._run(self._heal)
         except OSError as error:
             self.problem = _problem(error)
 
@@ -177,17 +178,28 @@ class Wiring:
             self._rules = Rules(self._table)
         return self._rules
 
-    def _heal(self, networks: list[Network], endpoints: list[Endpoint]) -> None:
-        links = self._open_links()
-        bridges = {one.id: one.bridge for one in networks if one.bridge}
-        for network in networks:
+    def _heal(self) -> None:
+        for network in self._networks():
             if network.bridge:
-                links.make_bridge(plan.bridge_of(network))
-        for endpoint in endpoints:
-            if endpoint.wired and endpoint.network_id in bridges:
-                links.attach(endpoint.link, bridges[endpoint.network_id])
+                self._mend(network)
         self._open_rules().replace(self._wanted())
         self._forward()
+
+    def _mend(self, network: Network) -> None:
+        """Make a bridge that is missing, and plug the cables in that it lost."""
+        links = self._open_links()
+        links.make_bridge(plan.bridge_of(network))
+        for endpoint in self._endpoints():
+            if endpoint.wired and endpoint.network_id == network.id:
+                links.attach(endpoint.link, network.bridge)
+
+    def _wanted(self) -> plan.Table:
+        return plan.Table(
+            bridges=tuple(plan.rules_of(one) for one in self._networks() if one.bridge),
+            forwards=tuple(
+                forward for one in self._endpoints() for forward in plan.forwards_of(one)
+            ),
+        )
 
     def _forward(self) -> None:
         """Let the kernel pass packets between links, as every router must."""
@@ -221,7 +233,7 @@ class Wiring:
             if error.errno != errno.ENODEV:
                 raise
             # Somebody removed the bridge behind our back.
-            links.make_bridge(plan.bridge_of(network))
+            self._mend(network)
             index = links.make_pair(step, netns)
         return encode_inside(plan.inside_of(endpoint, default_route=default_route), index)
 
@@ -257,13 +269,6 @@ class Wiring:
         if self.changed_forwarding:
             _FORWARDING.write_text("0")
             self.changed_forwarding = False
-
-
-def _table_of(networks: Sequence[Network], endpoints: Sequence[Endpoint]) -> plan.Table:
-    return plan.Table(
-        bridges=tuple(plan.rules_of(one) for one in networks if one.bridge),
-        forwards=tuple(forward for one in endpoints for forward in plan.forwards_of(one)),
-    )
 
 
 def _problem(error: OSError) -> DockerlabError:

@@ -19,7 +19,15 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from dockerlab.engine.linux import cgroups, device_filter, device_rules, mounts, seccomp, syscalls
+from dockerlab.engine.linux import (
+    apparmor,
+    cgroups,
+    device_filter,
+    device_rules,
+    mounts,
+    seccomp,
+    syscalls,
+)  # fmt: skip
 from dockerlab.engine.model.machine import Mode
 from dockerlab.errors import DockerlabError
 
@@ -434,16 +442,18 @@ def _limits() -> Finding:
 
 
 def _apparmor() -> Finding:
-    enabled = ""
-    with contextlib.suppress(OSError):
-        enabled = Path("/sys/module/apparmor/parameters/enabled").read_text("utf-8").strip()
-    if enabled == "Y":
+    if not apparmor.enabled():
         return Finding(
-            name="AppArmor", state=State.LIMITED,
-            meaning="on, but containers of this engine run without a profile",
-            remedy="Nothing to do: namespaces, capabilities and seccomp still hold them.",
+            name="AppArmor", state=State.OK,
+            meaning="not on; namespaces, capabilities and seccomp hold containers",
+        )  # fmt: skip
+    if apparmor.loaded(apparmor.DEFAULT) or apparmor.parser():
+        return Finding(
+            name="AppArmor", state=State.OK,
+            meaning=f"on; containers run under {apparmor.DEFAULT}",
         )  # fmt: skip
     return Finding(
-        name="AppArmor", state=State.OK,
-        meaning="not on; namespaces, capabilities and seccomp hold containers",
+        name="AppArmor", state=State.LIMITED,
+        meaning="on, but its parser is missing, so containers run without a profile",
+        remedy="Install it: apt-get install apparmor",
     )  # fmt: skip

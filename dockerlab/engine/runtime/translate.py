@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from dockerlab.engine.linux import capabilities
+from dockerlab.engine.linux import apparmor, capabilities
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.limits import Resources
 from dockerlab.engine.model.mount import Mount
@@ -81,6 +81,7 @@ def spec_of(container: Container, around: Surroundings) -> Spec:
         capabilities=bounding,
         no_new_privileges=options.no_new_privileges,
         seccomp=seccomp_program(options.seccomp, bounding, privileged=host.privileged),
+        apparmor_profile=apparmor.profile_for(options.apparmor, privileged=host.privileged),
         mounts=mounts(container, around),
         devices=tuple(around.devices),
         masked_paths=() if host.privileged else tuple(host.masked_paths or ()),

@@ -11,7 +11,7 @@ import asyncio
 import signal
 from dataclasses import dataclass
 
-from dockerlab.engine.linux import capabilities
+from dockerlab.engine.linux import apparmor, capabilities
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.lifecycle import Status, not_running
 from dockerlab.engine.runtime import translate
@@ -184,6 +184,7 @@ class Execs:
             capabilities=bounding,
             no_new_privileges=options.no_new_privileges,
             seccomp=seccomp_program(options.seccomp, bounding, privileged=host.privileged),
+            apparmor_profile=apparmor.profile_for(options.apparmor, privileged=privileged),
             oom_score_adj=host.oom_score_adj,
             join_pid=container.state.pid,
             run_dir=str(run_dir),

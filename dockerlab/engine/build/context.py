@@ -21,7 +21,7 @@ from dockerlab.dockerfile.lines import decode
 from dockerlab.engine.build.sources import LIST, READ, resolve
 from dockerlab.engine.store.streams import ReadAhead, Source
 from dockerlab.engine.store.tree import Tree
-from dockerlab.errors import InvalidRequest, NotFound
+from dockerlab.errors import Failed, InvalidRequest
 from dockerlab.oci.layer_tar import FILE, HARDLINK, Entry, Reader
 
 MAX_DOCKERFILE_BYTES = 16 << 20
@@ -79,7 +79,7 @@ def read_dockerfile(context: Context, name: str) -> str:
     """Read the Dockerfile of a context.
 
     Raises:
-        NotFound: there is none.
+        Failed: there is none (Docker's status for it, too).
         InvalidRequest: its name leads outside, or it is no file.
     """
     candidates = [name or "Dockerfile"]
@@ -89,7 +89,7 @@ def read_dockerfile(context: Context, name: str) -> str:
         data = _read(context, candidate)
         if data is not None:
             return decode(data)
-    raise NotFound(
+    raise Failed(
         f"Cannot locate specified Dockerfile: {candidates[0]}",
         hint="Name it with -f, relative to the folder that is sent.",
     )

@@ -24,6 +24,7 @@ from dockerlab.errors import Unsupported
 T = TypeVar("T")
 
 _NEW_DIRECTORY = 0o755
+_PREFIX = "build-"  # no container's id begins so
 
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -50,13 +51,20 @@ async def entered(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
 @contextmanager
 def snapshot(store: Store, step_id: str, layers: Sequence[Layer]) -> Iterator[Overlay]:
     """Prepare what a container of the step runs on; it is gone afterwards."""
-    rootfs = store.snapshots.prepare(step_id, layers, volatile=True)
+    name = f"{_PREFIX}{step_id}"
+    rootfs = store.snapshots.prepare(name, layers, volatile=True)
     try:
         if not isinstance(rootfs, Overlay):
             raise Unsupported("builds need overlay file systems")
         yield rootfs
     finally:
-        store.snapshots.remove(step_id)
+        store.snapshots.remove(name)
+
+
+def sweep(store: Store) -> None:
+    """Remove the snapshots of steps that an engine's death interrupted."""
+    for folder in store.snapshots.folder.glob(f"{_PREFIX}*"):
+        store.snapshots.remove(folder.name)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from dockerlab.dockerfile.lines import DockerfileError
 from dockerlab.dockerfile.lint import lint
 from dockerlab.dockerfile.parse import parse
 from dockerlab.engine.build import context as contexts
-from dockerlab.engine.build import progress
+from dockerlab.engine.build import progress, snapshots
 from dockerlab.engine.build.builder import Builder, Rooms
 from dockerlab.engine.build.cache_keys import CacheRecord
 from dockerlab.engine.build.context import Context
@@ -47,6 +47,8 @@ class Builds:
         self._users = users
         self._events = events
         self._running: dict[str, asyncio.Task[Any]] = {}
+        self._sweeping = asyncio.Lock()
+        self._swept = False
 
     async def build(
         self,
@@ -69,6 +71,7 @@ class Builds:
         if task is not None:
             self._running[build_id] = task
         try:
+            await self._sweep()
             folder = self._rooms.store.root / "tmp" / f"build-{secrets.token_hex(8)}"
             context = await with_body(body, lambda source: contexts.unpack(source, folder))
             try:
@@ -77,6 +80,13 @@ class Builds:
                 await asyncio.to_thread(context.discard)
         finally:
             self._running.pop(build_id, None)
+
+    async def _sweep(self) -> None:
+        """Before the first build: remove what builds of a killed engine left."""
+        async with self._sweeping:
+            if not self._swept:
+                await asyncio.to_thread(snapshots.sweep, self._rooms.store)
+                self._swept = True
 
     def cancel(self, build_id: str) -> None:
         """End a running build; one that is not running is no error."""

@@ -262,7 +262,7 @@ def test_a_context_cut_off_leaves_nothing(lab: Lab, cut: int) -> None:
     except InvalidRequest:
         assert not folder.exists()
     else:
-        with pytest.raises(NotFound):
+        with pytest.raises(Failed):
             contexts.read_dockerfile(context, "")
         context.discard()
 
@@ -272,7 +272,7 @@ def test_a_dockerfile_that_is_no_file(lab: Lab) -> None:
     context = contexts.unpack(io.BytesIO(data), lab.folder / "context")
     with pytest.raises(InvalidRequest):
         contexts.read_dockerfile(context, "")
-    with pytest.raises(NotFound):
+    with pytest.raises(Failed, match="Cannot locate specified Dockerfile: up"):
         contexts.read_dockerfile(context, "up")
     with pytest.raises(InvalidRequest, match="forbidden path outside the build context"):
         contexts.read_dockerfile(context, "../x")

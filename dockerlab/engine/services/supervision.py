@@ -261,7 +261,7 @@ class Supervisor:
         except StartFailed as error:
             await self._start_failed(container, live, error)
             if error.exit_code in _USERS_FAULT:
-                raise InvalidRequest(error.message, hint=_HINTS[error.exit_code]) from error
+                raise InvalidRequest(_told(error), hint=_HINTS[error.exit_code]) from error
             raise
         except DockerlabError as error:
             await self._start_failed(container, live, error)
@@ -442,3 +442,9 @@ class Supervisor:
             own = container.config.stop_timeout
             timeout_s = DEFAULT_STOP_TIMEOUT_S if own is None else own
         return None if timeout_s < 0 else timeout_s
+
+
+def _told(error: StartFailed) -> str:
+    # Older CLIs decide upon exit code 126 by these words alone, and Docker's engine adds them.
+    folder = "is a directory" in error.message and "permission denied" not in error.message
+    return f"{error.message}: permission denied" if folder else error.message

@@ -119,6 +119,11 @@ class _Hashed:
             self.hash.update(piece)
             yield piece
 
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.hash.update(data)
+        return data
+
 
 def _unpack(root: int, stream: ReadAhead, digests: dict[bytes, str]) -> None:
     tree = Tree(root)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import io
+import tarfile
 
 import pytest
 
@@ -251,6 +253,17 @@ class TestRun:
         assert lab.cached_steps == 2
         lab.build(text, build_args={"X": "1"})
         assert lab.cached_steps == 3
+
+
+def test_digests_taken_while_unpacking_are_those_of_the_files(lab: Lab) -> None:
+    big = bytes(range(256)) * 8000
+    link = tarfile.TarInfo("hard")
+    link.type, link.linkname = tarfile.LNKTYPE, "small"
+    data = archive({"small": b"s", "empty": b"", "big": big, "hard": link})
+    context = contexts.unpack(io.BytesIO(data), lab.folder / "context")
+    wanted = {b"small": b"s", b"empty": b"", b"big": big, b"hard": b"s"}
+    assert context.digests == {k: hashlib.sha256(v).hexdigest() for k, v in wanted.items()}
+    context.discard()
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 700, 1500])

@@ -7,6 +7,7 @@ Source:  POSIX pax, "ustar Interchange Format"; GNU tar manual, "Sparse Formats"
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -36,6 +37,7 @@ MAX_TAIL = 64 << 20
 MAX_SIZE = 1 << 62
 
 _ZERO = bytes(BLOCK)
+_ODD = re.compile(rb"/[./]|\0")
 _KINDS = {
     b"0": FILE,
     b"\0": FILE,
@@ -240,6 +242,10 @@ def clean(name: bytes) -> bytes:
     Raises:
         InvalidRequest: it leaves the root, is too long, or holds a NUL.
     """
+    plain = name.removeprefix(b"./")
+    # Most names are plain already; below 255 bytes every other rule holds as well.
+    if 0 < len(plain) <= MAX_COMPONENT and plain[0] not in b"./" and not _ODD.search(plain):
+        return plain.removesuffix(b"/")
     parts: list[bytes] = []
     for part in name.split(b"/"):
         if part in (b"", b"."):

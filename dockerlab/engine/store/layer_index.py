@@ -20,6 +20,7 @@ from dockerlab.oci.layer_tar import Entry
 
 _MAGIC = b"dockerlab-index-1\n"
 _READ = 256 * 1024
+_FLUSH = 256
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):
@@ -47,22 +48,30 @@ class IndexWriter:
         self._folder = folder
         self._headers = (folder / "headers").open("xb")
         self._packer = zstd.ZstdCompressor(1)
+        self._waiting: list[bytes] = []
         self.records: list[Record] = []
 
     def add(self, entry: Entry, raw: bytes, place: bytes = b"") -> int:
         """Append an entry; return its number."""
-        self._headers.write(self._packer.compress(raw))
+        self._waiting.append(raw)
+        if len(self._waiting) >= _FLUSH:
+            self._flush()
         self.records.append(Record(entry, len(raw), place))
         return len(self.records) - 1
 
     def finish(self, tail: bytes) -> None:
         """Write what is left; `tail` is all that follows the last payload."""
-        self._headers.write(self._packer.compress(tail))
+        self._waiting.append(tail)
+        self._flush()
         self._headers.write(self._packer.flush())
         self.close()
         with (self._folder / "index").open("xb") as file:
             file.write(_MAGIC)
             file.write(msgspec.msgpack.encode(_Index(self.records)))
+
+    def _flush(self) -> None:
+        self._headers.write(self._packer.compress(b"".join(self._waiting)))
+        self._waiting.clear()
 
     def close(self) -> None:
         """Let go of the file; nothing more is written."""
@@ -120,9 +129,6 @@ def rebuild(folder: Path) -> Iterator[bytes]:
             yield b"".join(pending)
     finally:
         os.close(root)
-
-
-_FLUSH = 256
 
 
 def _payload(root: int, record: Record) -> Iterator[bytes]:

@@ -190,8 +190,17 @@ class ReadAhead:
         self.count += size - missing
         return b"".join(parts)
 
-    def pieces(self, size: int) -> Iterator[memoryview]:
+    def pieces(self, size: int) -> Iterable[memoryview]:
         """Hand out the next `size` bytes without copying; fewer when the stream ends early."""
+        end = self._position + size
+        if end <= len(self._buffer):
+            piece = memoryview(self._buffer)[self._position : end]
+            self._position = end
+            self.count += size
+            return (piece,) if size else ()
+        return self._pieces(size)
+
+    def _pieces(self, size: int) -> Iterator[memoryview]:
         while size:
             if self._position == len(self._buffer) and not self._fill():
                 return

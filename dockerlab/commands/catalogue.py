@@ -54,7 +54,7 @@ def find(words: list[str]) -> tuple[Verb, list[str]]:
         raise InvalidRequest("no command given", hint="For example %docker ps")
     known = [" ".join(each) for each in _BY_WORDS]
     wanted = " ".join(words[:2]) if words[0] in NOUNS else words[0]
-    near = closest(wanted, [*known, *NOUNS])
+    near = closest(wanted, known) or closest(wanted, NOUNS)
     if words[0] in NOUNS:
         below = sorted(each[1] for each in _BY_WORDS if len(each) > 1 and each[0] == words[0])
         hint = f"Did you mean {near}?" if near and " " in near else f"One of: {', '.join(below)}"

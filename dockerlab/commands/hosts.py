@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from typing import Any
 
 from dockerlab.commands.failures import translated, unreachable
 from dockerlab.commands.streams import Streams
-from dockerlab.errors import NotFound, Unavailable
+from dockerlab.errors import Forbidden, NotFound, Unavailable
 
 OWN = "dockerlab"
 _TIMEOUT_S = 30
@@ -115,6 +116,10 @@ class Host:
     def forget(self) -> None:
         """Connect anew at the next request: the engine behind the address died or changed."""
         with self._lock:
+            if self._api is not None:
+                self._api.close()
+            if self._streams is not None:
+                self._streams.close()
             self._api = self._streams = self._starting = None
             self._url = self.choice.url
 
@@ -124,6 +129,7 @@ class Host:
         if self.choice.kind == "own":
             self._url = _await_engine(self._starting or _start_engine())
             self._starting = None
+        _knock(self._url)
         options = self._options()
         with translated(self.url):
             try:
@@ -148,6 +154,23 @@ class Host:
             tls = context.TLSConfig if context is not None else None
             return {"base_url": self._url, "tls": tls} if tls else {"base_url": self._url}
         return {"base_url": self._url}
+
+
+def _knock(url: str) -> None:
+    """Say at once that nobody answers at a socket; docker-py would leak its own on the way."""
+    if not url.startswith("unix://"):
+        return
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(_PROBE_S)
+        try:
+            door.connect(url.removeprefix("unix://"))
+        except PermissionError:
+            raise Forbidden(
+                "permission denied while trying to connect to the Docker daemon socket at " + url,
+                hint="Use our own engine: %docker host dockerlab",
+            ) from None
+        except OSError:
+            raise unreachable(url) from None
 
 
 def _start_engine() -> subprocess.Popen[bytes]:
@@ -180,7 +203,7 @@ def _await_engine(process: subprocess.Popen[bytes]) -> str:
     reason = problem.splitlines()[-1] if problem else "it said nothing"
     raise Unavailable(
         f"our engine could not start: {reason}",
-        hint="Ask what this machine lacks: dockerlab doctor",
+        hint=str(answer.get("hint") or "Ask what this machine lacks: dockerlab doctor"),
     )
 
 

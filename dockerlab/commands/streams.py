@@ -62,8 +62,9 @@ class Connection:
         """Cut the connection; also from another thread, whose iteration then ends."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(OSError, ValueError):
-            self._response.close()
+        for each in (self._response, self._reader, self._socket):
+            with contextlib.suppress(OSError, ValueError):
+                each.close()
 
 
 class Streams:
@@ -72,6 +73,10 @@ class Streams:
     def __init__(self, api: Any, where: str) -> None:
         self._api = api
         self._where = where
+
+    def close(self) -> None:
+        """Let the host's connections go."""
+        self._api.close()
 
     def attach(self, container: str, *, stdin: bool = False, tty: bool = False) -> Connection:
         params = {"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(stdin)}

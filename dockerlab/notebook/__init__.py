@@ -26,9 +26,11 @@ def load(shell: Any) -> None:
 
 def unload(shell: Any) -> None:
     """Take the magics away; what runs in containers goes on."""
-    shell.configurables = [
-        each for each in shell.configurables if type(each).__name__ != "DockerMagics"
-    ]
+    from dockerlab.notebook.magics import DockerMagics  # noqa: PLC0415 - it is loaded by now
+
+    for magics in [each for each in shell.configurables if isinstance(each, DockerMagics)]:
+        shell.configurables.remove(magics)
+        magics.close()
     completer = getattr(shell, "Completer", None)
     if completer is not None:
         completer.custom_matchers = [

@@ -12,9 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from dockerlab.commands.catalogue import VERBS, find
 from dockerlab.commands.failures import translated
-from dockerlab.commands.grammar import Verb
 from dockerlab.errors import DockerlabError
 
 if TYPE_CHECKING:
@@ -119,8 +117,10 @@ def candidates(
 def _after_docker(
     before: list[str], begun: str, names: Callable[[str], tuple[str, ...]]
 ) -> Iterable[str]:
+    from dockerlab.commands.catalogue import VERBS, find  # noqa: PLC0415 - 60 ms, at first use
+
     try:
-        verb: Verb | None = find(before)[0] if before else None
+        verb = find(before)[0] if before else None
     except DockerlabError:
         verb = None
     if verb is None:

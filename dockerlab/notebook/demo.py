@@ -93,6 +93,7 @@ def execute(path: Path, environ: Mapping[str, str], *, report: Any = None) -> tu
         notebook,
         timeout=_CELL_TIMEOUT_S,
         kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],  # a kernel on loopback warns of its loopback
         store_widget_state=False,
         resources={"metadata": {"path": str(path.resolve().parent)}},
         on_cell_executed=report,

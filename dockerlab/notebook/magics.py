@@ -19,7 +19,7 @@ from IPython.core.magic import (
     no_var_expand,
 )
 
-from dockerlab.commands import catalogue, grammar
+from dockerlab.commands import grammar
 from dockerlab.commands.grammar import Arguments, Verb, switch, text
 from dockerlab.commands.hosts import Choice, Host, choose
 from dockerlab.commands.results import Ran, Watch
@@ -59,11 +59,18 @@ class DockerMagics(Magics):  # type: ignore[misc, unused-ignore] # IPython has n
         host.prepare()
         Live(rich_output=False).note(f"dockerlab: {host.choice}")
 
+    def close(self) -> None:
+        """Let go of the host; what runs there goes on."""
+        if self._host is not None:
+            self._host.forget()
+
     @no_var_expand  # type: ignore[untyped-decorator, unused-ignore]
     @line_cell_magic  # type: ignore[untyped-decorator, unused-ignore]
     @readable
     def docker(self, line: str, cell: str | None = None) -> Any:
         """Docker's own commands: %docker ps -a. See %docker --help, %docker run --help."""
+        from dockerlab.commands import catalogue  # noqa: PLC0415 - 60 ms, at first use
+
         typed = words(line, self._shell.user_ns)
         if not typed or typed[0] in {"--help", "-h", "help"}:
             return Text(catalogue.overview("%docker") + "\n" + _OURS)
@@ -159,6 +166,7 @@ class DockerMagics(Magics):  # type: ignore[misc, unused-ignore] # IPython has n
         if len(names) > 1:
             raise InvalidRequest('"docker host" requires at most 1 argument.')
         if names:
+            self.close()
             self._named = "" if names[0] == "default" else names[0]
             self._host = Host(choose(self._named))
         choice: Choice = self._current().choice
@@ -237,6 +245,8 @@ def _script(cell: str) -> str:
 
 
 def _container_verb() -> Verb:
+    from dockerlab.commands import catalogue  # noqa: PLC0415 - 60 ms, at first use
+
     run, _ = catalogue.find(["run"])
     left_out = {"detach", "rm", "interactive", "tty", "entrypoint", "quiet"}
     return Verb(
@@ -257,6 +267,8 @@ def _container_verb() -> Verb:
 
 
 def _dockerfile_verb() -> Verb:
+    from dockerlab.commands import catalogue  # noqa: PLC0415 - 60 ms, at first use
+
     build, _ = catalogue.find(["build"])
     return Verb(
         words=("dockerfile",),

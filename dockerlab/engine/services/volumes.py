@@ -1,26 +1,44 @@
-"""What appears in containers beside their image: binds, volumes, tmpfs.
+"""Volumes of the `local` driver, and the mounts of new containers.
 
-Knows:   the words of `-v`, `--mount` and VOLUME; whose an anonymous volume is.
-Refuses: to mount; `runtime/init.py` does.
-Source:  moby daemon/volumes.go, daemon/create_unix.go.
+Knows:   the rows of volumes, their folders, who uses them, how one is filled from an image.
+Refuses: to mount; init does. Volumes of type tmpfs and nfs, which need a mount that outlives
+         their containers, are refused for now.
+Source:  moby daemon/volume/local/local.go, daemon/create_unix.go, daemon/volumes.go.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
+import secrets
+import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from dockerlab.engine.linux.inside import open_inside
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.rootfs import Rootfs
 from dockerlab.engine.model.volume import ANONYMOUS_LABEL, MountPoint, Volume
-from dockerlab.engine.services.names import new_id
+from dockerlab.engine.services import mount_requests
+from dockerlab.engine.services.mount_requests import Wish
+from dockerlab.engine.store.pack import Walk
 from dockerlab.engine.store.records import Table
 from dockerlab.engine.store.store import Store
-from dockerlab.wire.binds import parse_bind
+from dockerlab.engine.store.tree import Tree
+from dockerlab.errors import Conflict, InvalidRequest, NotFound, Unsupported
+from dockerlab.wire.binds import parse_volumes_from
+from dockerlab.wire.documents import VolumeCreate
+from dockerlab.wire.filters import Filters
+
+_LIST_FILTERS = {"dangling", "driver", "label", "name"}
+_PRUNE_FILTERS = {"label", "label!", "all"}
+_OPTIONS = {"type", "o", "device", "size"}
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Events(Protocol):
@@ -36,52 +54,416 @@ class Volumes:
     def __init__(
         self, store: Store, events: Events, containers: Callable[[], Iterable[Container]]
     ) -> None:
+        """Take what it works on.
+
+        Args:
+            store: keeps rows and folders, shows image content.
+            events: hears of everything.
+            containers: lists all rows, to know who uses what.
+        """
+        self._store, self._events, self._containers = store, events, containers
         self._rows = Table(store.db, "volumes", Volume)
         self._folder = store.root / "volumes"
-        self._events, self._containers = events, containers
+        self._folder.mkdir(mode=0o701, exist_ok=True)
+        self._making = asyncio.Lock()
+        self._pruning = asyncio.Lock()
+        # Volumes made by creations under way; a failed one takes them back.
+        self._made: dict[str, list[str]] = {}
+        self._sweep()
+
+    def get(self, name: str) -> Volume:
+        """Find a volume.
+
+        Raises:
+            NotFound: there is none.
+        """
+        row = self._rows.get(name)
+        if row is None:
+            raise NotFound(f"get {name}: no such volume", hint="docker volume ls lists all.")
+        return row
+
+    def mountpoint(self, volume: Volume) -> str:
+        """Say where a volume's data lie on the host."""
+        return str(self._folder / volume.name / "_data")
+
+    async def create(self, request: VolumeCreate) -> Volume:
+        """Make a volume; one of that name that is there already is the answer.
+
+        Raises:
+            InvalidRequest, NotFound, Unsupported, Conflict: in Docker's words.
+        """
+        volume, _ = await self._ensure(
+            request.name, request.driver, request.driver_opts, request.labels
+        )
+        return volume
+
+    def listed(self, filters: Filters) -> list[Volume]:
+        """List volumes by name."""
+        filters.check(_LIST_FILTERS)
+        dangling = filters.flag("dangling") if "dangling" in filters else None
+        found = [
+            one
+            for one in self._rows.values()
+            if filters.pattern("name", one.name)
+            and filters.exact("driver", one.driver)
+            and filters.labels(one.labels)
+            and (dangling is None or dangling != bool(self.users(one.name)))
+        ]
+        return sorted(found, key=lambda one: one.name)
+
+    async def remove(self, name: str, *, force: bool = False) -> None:
+        """Remove a volume and its data.
+
+        Raises:
+            Conflict: a container has it, running or not. NotFound: not when forced.
+        """
+        try:
+            volume = self.get(name)
+        except NotFound:
+            if force:
+                return
+            raise
+        if ids := self.users(name):
+            raise Conflict(
+                f"remove {name}: volume is in use - [{', '.join(ids)}]",
+                hint=f"Remove the container first: docker rm {ids[0][:12]}",
+            )
+        await self._drop(volume)
+
+    async def prune(self, filters: Filters, *, every: bool = False) -> tuple[list[str], int]:
+        """Remove unused volumes: those without a name, or all.
+
+        Returns:
+            Their names, and the bytes freed.
+
+        Raises:
+            Conflict: another prune is under way.
+        """
+        filters.check(_PRUNE_FILTERS)
+        every = filters.flag("all", every)
+        if self._pruning.locked():
+            raise Conflict("a prune operation is already running")
+        async with self._pruning:
+            gone, freed = [], 0
+            for one in self.listed(Filters()):
+                fits = filters.labels(one.labels) and filters.labels(one.labels, "label!")
+                if fits and (every or one.anonymous) and not self.users(one.name):
+                    freed += await asyncio.to_thread(_size_of, Path(self.mountpoint(one)))
+                    await self._drop(one)
+                    gone.append(one.name)
+            self._events.emit("volume", "prune", "", {"reclaimed": str(freed)})
+            return gone, freed
+
+    async def size(self, volume: Volume) -> int:
+        """Measure the bytes of a volume's files."""
+        return await asyncio.to_thread(_size_of, Path(self.mountpoint(volume)))
+
+    def users(self, name: str) -> list[str]:
+        """List the ids of the containers that have a volume."""
+        return mount_requests.users(name, ((one.id, one.mounts) for one in self._containers()))
 
     async def prepare(self, container: Container, rootfs: Rootfs) -> tuple[MountPoint, ...]:
-        """Decide and make what a new container mounts."""
-        del rootfs
-        points: dict[str, MountPoint] = {}
-        for text in container.host.binds:
-            bind = parse_bind(text)
-            if bind.is_volume:
-                point = await self._volume(bind.source, bind.target, rw=not bind.read_only)
-            else:
-                await asyncio.to_thread(os.makedirs, bind.source, exist_ok=True)
-                point = MountPoint(
-                    type="bind",
-                    source=bind.source,
-                    destination=bind.target,
-                    mode=bind.mode,
-                    rw=not bind.read_only,
-                    propagation=bind.propagation or "rprivate",
-                )
-            points[point.destination] = point
-        for target in container.config.volumes:
-            if target not in points:
-                points[target] = await self._volume("", target, rw=True)
-        return tuple(points.values())
+        """Make what a new container mounts; fill new volumes with the image's content.
+
+        On failure the caller calls `release`, and nothing of it remains.
+
+        Raises:
+            InvalidRequest, NotFound, Conflict, Unsupported: in Docker's words.
+        """
+        wishes = mount_requests.decide(
+            container.host,
+            container.config.volumes or (),
+            self._inherited(container.host.volumes_from),
+        )
+        self._made[container.id] = []
+        points, empty = [], []
+        for wish in wishes:
+            point = await self._point(container.id, wish)
+            points.append(point)
+            if point.type == "volume" and wish.copy:
+                empty.append(point)
+        if empty:
+            await asyncio.to_thread(self._copy_up, rootfs, empty)
+        return tuple(points)
 
     async def release(self, container_id: str, *, remove_anonymous: bool) -> None:
-        """Let a removed container's volumes go."""
-        del container_id, remove_anonymous
+        """Let go of a container's volumes, before its row goes or because it never got one.
 
-    async def _volume(self, name: str, target: str, *, rw: bool) -> MountPoint:
-        labels = {} if name else {ANONYMOUS_LABEL: ""}
-        owned, name = not name, name or new_id()
-        data = self._folder / name / "_data"
-        if name not in self._rows:
-            await asyncio.to_thread(Path.mkdir, data, 0o755, True, True)  # noqa: FBT003
-            volume = Volume(name=name, created_ns=time.time_ns(), labels=labels)
+        Args:
+            container_id: whose.
+            remove_anonymous: those made for it without a name go too.
+        """
+        made = self._made.pop(container_id, [])
+        row = next((one for one in self._containers() if one.id == container_id), None)
+        if row is not None:
+            made = [point.name for point in row.mounts if point.owned] if remove_anonymous else []
+        for name in made:
+            volume = self._rows.get(name)
+            if volume is not None and not set(self.users(name)) - {container_id}:
+                await self._drop(volume)
+
+    def announce(self, container: Container, action: str) -> None:
+        """Tell that a container's volumes were mounted ("mount") or let go of ("unmount")."""
+        for point in container.mounts:
+            if point.type != "volume":
+                continue
+            attributes = {"container": container.id, "driver": point.driver}
+            if action == "mount":
+                attributes |= {
+                    "destination": point.destination,
+                    "propagation": point.propagation,
+                    "read/write": "true" if point.rw else "false",
+                }
+            self._events.emit("volume", action, point.name, attributes)
+
+    async def _ensure(
+        self,
+        name: str,
+        driver: str,
+        options: Mapping[str, str],
+        labels: Mapping[str, str],
+    ) -> tuple[Volume, bool]:
+        """Find or make a volume; say whether it was made."""
+        if driver not in {"", "local"}:
+            raise NotFound(
+                f'error looking up volume plugin {driver}: plugin "{driver}" not found',
+                hint="This engine has the driver local.",
+            )
+        _check_name(name)
+        _check_options(name, options)
+        async with self._making:
+            present = self._rows.get(name)
+            if present is not None:
+                return present, False
+            if not name:
+                name, labels = secrets.token_hex(32), {**labels, ANONYMOUS_LABEL: ""}
+            volume = Volume(
+                name=name,
+                created_ns=time.time_ns(),
+                labels=dict(labels),
+                options=dict(options),
+            )
+            await asyncio.to_thread(self._make_folder, name)
             await self._rows.put(name, volume, durable=True)
+        self._events.emit("volume", "create", name, {"driver": volume.driver})
+        return volume, True
+
+    async def _point(self, container_id: str, wish: Wish) -> MountPoint:
+        if wish.point is not None:
+            return replace(wish.point, rw=wish.rw, owned=False)
+        if wish.kind == "tmpfs":
+            return MountPoint(type="tmpfs", destination=wish.target, mode=wish.mode, rw=wish.rw)
+        if wish.kind == "bind":
+            await asyncio.to_thread(_check_source, wish)
+            return MountPoint(
+                type="bind",
+                source=wish.source,
+                destination=wish.target,
+                mode=wish.mode,
+                rw=wish.rw,
+                propagation=wish.propagation or self._propagation(wish.source),
+            )
+        volume, made = await self._ensure(wish.source, wish.driver, wish.options, wish.labels)
+        if made:
+            self._made[container_id].append(volume.name)
         return MountPoint(
             type="volume",
-            name=name,
-            source=str(data),
-            destination=target,
-            driver="local",
-            rw=rw,
-            owned=owned,
+            name=volume.name,
+            source=await asyncio.to_thread(self._source_of, volume, wish.subpath),
+            destination=wish.target,
+            driver=volume.driver,
+            mode=wish.mode,
+            rw=wish.rw,
+            propagation=wish.propagation,
+            owned=not wish.source,
         )
+
+    def _source_of(self, volume: Volume, subpath: str) -> str:
+        """Say what is mounted for a volume: its data, a part of them, or what it stands for."""
+        if "bind" in volume.options.get("o", "").split(","):
+            device = volume.options.get("device", "")
+            if not Path(device).exists():
+                raise InvalidRequest(
+                    f"failed to mount local volume: mount {device}:{self.mountpoint(volume)}, "
+                    "flags: 0x1000: no such file or directory"
+                )
+            return device
+        data = self.mountpoint(volume)
+        if not subpath:
+            return data
+        root = os.open(data, _LIST)
+        try:
+            os.close(open_inside(root, subpath, os.O_PATH))
+        except FileNotFoundError:
+            raise InvalidRequest(
+                f"cannot access path {data}/{subpath}: no such file or directory"
+            ) from None
+        finally:
+            os.close(root)
+        return f"{data}/{subpath}"
+
+    def _propagation(self, source: str) -> str:
+        """A bind that holds our own folders must not keep what the engine mounts there."""
+        root = str(self._store.root)
+        inside = source == root or source.startswith(f"{root}/")
+        around = source == "/" or root.startswith(f"{source}/")
+        return "rslave" if inside or around else "rprivate"
+
+    def _inherited(self, texts: Sequence[str]) -> Iterator[tuple[MountPoint, str]]:
+        for text in texts:
+            name, mode = parse_volumes_from(text)
+            bare = name.removeprefix("/")
+            found = [
+                one
+                for one in self._containers()
+                if bare in {one.name, one.id} or one.id.startswith(bare)
+            ]
+            exact = [one for one in found if bare in {one.name, one.id}] or found
+            if len(exact) != 1:
+                raise NotFound(f"No such container: {name}", hint="docker ps -a lists all.")
+            for point in exact[0].mounts:
+                yield point, mode
+
+    def _copy_up(self, rootfs: Rootfs, points: Sequence[MountPoint]) -> None:
+        """Fill empty volumes with what the image has at their place, the place itself included."""
+        waiting = [point for point in points if not any(Path(point.source).iterdir())]
+        if not waiting:
+            return
+        with self._store.snapshots.merged(rootfs) as root:
+            for point in waiting:
+                try:
+                    source = open_inside(root, point.destination, _LIST)
+                except FileNotFoundError:
+                    continue
+                except NotADirectoryError:
+                    raise InvalidRequest(
+                        f"cannot mount volume over existing file, file exists {point.destination}",
+                        hint="Choose a directory, or a path that the image does not have.",
+                    ) from None
+                try:
+                    _copy(source, point.source)
+                finally:
+                    os.close(source)
+
+    async def _drop(self, volume: Volume) -> None:
+        # The row first: a folder without one is swept by the next engine.
+        await self._rows.delete(volume.name, durable=True)
+        await asyncio.to_thread(self._remove_folder, volume.name)
+        self._events.emit("volume", "destroy", volume.name, {"driver": volume.driver})
+
+    def _make_folder(self, name: str) -> None:
+        data = self._folder / name / "_data"
+        data.mkdir(mode=0o755, parents=True, exist_ok=True)
+        data.chmod(0o755)
+        for folder in (data.parent, self._folder):
+            descriptor = os.open(folder, _LIST)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _remove_folder(self, name: str) -> None:
+        doomed = self._store.root / "tmp" / f"volume-{secrets.token_hex(8)}"
+        (self._folder / name).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove folders that have no row: an engine ended while it made or removed them."""
+        for folder in self._folder.iterdir():
+            if folder.name not in self._rows:
+                self._remove_folder(folder.name)
+
+
+class _Content:
+    """A file's bytes for the writer of trees."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+
+    def read(self, size: int) -> bytes:
+        """Give all of them at once."""
+        return b"".join(self.pieces(size))
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """Give them out, and zeros where the file has become shorter meanwhile."""
+        for chunk in self._chunks:
+            size -= len(chunk)
+            yield memoryview(chunk)
+        if size > 0:
+            yield memoryview(bytes(size))
+
+
+def _copy(source: int, target: str) -> None:
+    """Copy a directory's content and its own mode and owner."""
+    descriptor = os.open(target, _LIST)
+    tree = Tree(descriptor)
+    try:
+        own = None
+        for item in Walk(source, with_root=True).items():
+            if own is None:
+                own = item.entry
+            else:
+                tree.put(item.entry, _Content(item.chunks))
+        tree.finish()
+        if own is not None:
+            tree.dress(descriptor, own)
+    finally:
+        tree.close()
+        os.close(descriptor)
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        return
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, '
+            "use absolute path"
+        )
+    if len(name) == 1:
+        raise InvalidRequest(
+            f"create {name}: volume name is too short, names should be at least two "
+            "alphanumeric characters"
+        )
+
+
+def _check_options(name: str, options: Mapping[str, str]) -> None:
+    for key in options:
+        if key not in _OPTIONS:
+            raise InvalidRequest(f'create {name}: invalid option: "{key}"')
+    words = options.get("o", "").split(",")
+    if options and "bind" not in words:
+        raise Unsupported(
+            f"create {name}: volumes of type {options.get('type', '')} are not supported yet",
+            hint="Use --tmpfs, or a bind: -o type=none -o o=bind -o device=/path",
+        )
+    if "bind" in words and not options.get("device"):
+        raise InvalidRequest(f'create {name}: missing required option: "device"')
+
+
+def _check_source(wish: Wish) -> None:
+    path = Path(wish.source)
+    if path.exists():
+        return
+    if not wish.make_source:
+        raise InvalidRequest(
+            f'invalid mount config for type "bind": bind source path does not exist: {path}',
+            hint=f"Make it first (mkdir -p {path}), or use -v, which does.",
+        )
+    path.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def _size_of(folder: Path) -> int:
+    total, seen = 0, set()
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                status = os.lstat(Path(place) / name)
+            except FileNotFoundError:
+                continue
+            key = (status.st_dev, status.st_ino)
+            if status.st_nlink == 1 or key not in seen:
+                seen.add(key)
+                total += status.st_size
+    return total

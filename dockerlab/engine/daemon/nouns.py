@@ -13,7 +13,9 @@ from dockerlab.engine.api import containers as containers_api
 from dockerlab.engine.api import execs as execs_api
 from dockerlab.engine.api import image_transfers
 from dockerlab.engine.api import images as images_api
+from dockerlab.engine.api import networks as networks_api
 from dockerlab.engine.api import streams as streams_api
+from dockerlab.engine.api import volumes as volumes_api
 from dockerlab.engine.build.builder import Rooms as BuildRooms
 from dockerlab.engine.build.cache_keys import BuildCache
 from dockerlab.engine.config import Settings
@@ -24,6 +26,7 @@ from dockerlab.engine.runtime.launcher import Launcher
 from dockerlab.engine.services.adoption import Adoption
 from dockerlab.engine.services.build_steps import BuildSteps
 from dockerlab.engine.services.builds import Builds
+from dockerlab.engine.services.connections import Connections
 from dockerlab.engine.services.containers import Containers
 from dockerlab.engine.services.events import Events
 from dockerlab.engine.services.images import Images
@@ -74,6 +77,8 @@ async def furnish(
             *image_transfers.routes(transfers, images),
             *images_api.routes(images),
             *builds_api.routes(builds),
+            *networks_api.routes(rooms.networks, Connections(rooms, containers.directory)),
+            *volumes_api.routes(rooms.volumes),
         ],
         containers=containers.directory.all,
         clean=clean,

@@ -115,6 +115,7 @@ class Containers:
         renamed = replace(self.directory.get(container.id), name=taken)
         await self._rooms.containers.put(container.id, renamed)
         self.directory.release(container.name)
+        await self._rooms.networks.rename(container.id, taken)
         self._events.emit(renamed, "rename", oldName=f"/{container.name}")
 
     async def update(self, name: str, wishes: UpdateContainer) -> list[str]:

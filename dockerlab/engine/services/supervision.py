@@ -278,6 +278,7 @@ class Supervisor:
         )
         started = replace(self._directory.get(container_id), state=fresh)
         await self._rooms.containers.put(container_id, started)
+        self._rooms.volumes.announce(started, "mount")
         self._events.emit(started, "start")
         self._watched(container_id, live, process)
 
@@ -342,6 +343,7 @@ class Supervisor:
             restart_delay_ms=delay_ms,
         )
         live.process = None
+        self._rooms.volumes.announce(container, "unmount")
         if last.oom:
             self._events.emit(container, "oom")
         self._events.died(container, ran_ns)

@@ -14,7 +14,9 @@ from dockerlab.engine.api import execs as execs_api
 from dockerlab.engine.api import image_transfers
 from dockerlab.engine.api import images as images_api
 from dockerlab.engine.api import networks as networks_api
+from dockerlab.engine.api import networks as networks_api
 from dockerlab.engine.api import streams as streams_api
+from dockerlab.engine.api import volumes as volumes_api
 from dockerlab.engine.api import volumes as volumes_api
 from dockerlab.engine.build.builder import Rooms as BuildRooms
 from dockerlab.engine.build.cache_keys import BuildCache
@@ -27,6 +29,7 @@ from dockerlab.engine.services.adoption import Adoption
 from dockerlab.engine.services.build_steps import BuildSteps
 from dockerlab.engine.services.builds import Builds
 from dockerlab.engine.services.connections import Connections
+from dockerlab.engine.services.connections import REPLAY, Connections
 from dockerlab.engine.services.containers import Containers
 from dockerlab.engine.services.events import Events
 from dockerlab.engine.services.images import Images
@@ -38,7 +41,10 @@ from dockerlab.engine.services.volumes import Volumes
 from dockerlab.engine.store.records import Table
 from dockerlab.engine.store.store import Store
 
-_ENTRY_POINTS = {"ports": "dockerlab.engine.net.port_helper"}
+_ENTRY_POINTS = {
+    "ports": "dockerlab.engine.net.port_helper",
+    REPLAY: "dockerlab.engine.net.replay_helper",
+}
 
 
 async def furnish(
@@ -77,6 +83,8 @@ async def furnish(
             *image_transfers.routes(transfers, images),
             *images_api.routes(images),
             *builds_api.routes(builds),
+            *networks_api.routes(rooms.networks, Connections(rooms, containers.directory)),
+            *volumes_api.routes(rooms.volumes),
             *networks_api.routes(rooms.networks, Connections(rooms, containers.directory)),
             *volumes_api.routes(rooms.volumes),
         ],

@@ -14,9 +14,7 @@ from dockerlab.engine.api import execs as execs_api
 from dockerlab.engine.api import image_transfers
 from dockerlab.engine.api import images as images_api
 from dockerlab.engine.api import networks as networks_api
-from dockerlab.engine.api import networks as networks_api
 from dockerlab.engine.api import streams as streams_api
-from dockerlab.engine.api import volumes as volumes_api
 from dockerlab.engine.api import volumes as volumes_api
 from dockerlab.engine.build.builder import Rooms as BuildRooms
 from dockerlab.engine.build.cache_keys import BuildCache
@@ -28,7 +26,6 @@ from dockerlab.engine.runtime.launcher import Launcher
 from dockerlab.engine.services.adoption import Adoption
 from dockerlab.engine.services.build_steps import BuildSteps
 from dockerlab.engine.services.builds import Builds
-from dockerlab.engine.services.connections import Connections
 from dockerlab.engine.services.connections import REPLAY, Connections
 from dockerlab.engine.services.containers import Containers
 from dockerlab.engine.services.events import Events
@@ -83,8 +80,6 @@ async def furnish(
             *image_transfers.routes(transfers, images),
             *images_api.routes(images),
             *builds_api.routes(builds),
-            *networks_api.routes(rooms.networks, Connections(rooms, containers.directory)),
-            *volumes_api.routes(rooms.volumes),
             *networks_api.routes(rooms.networks, Connections(rooms, containers.directory)),
             *volumes_api.routes(rooms.volumes),
         ],

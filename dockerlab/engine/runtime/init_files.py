@@ -46,7 +46,14 @@ class Files:
         self._null = -1
 
     def take_tree(self, source: str) -> None:
-        """Copy a mount tree before ours is cut off from the host's propagation."""
+        """Copy a mount tree before ours is cut off from the host's propagation.
+
+        Raises:
+            FilesFailed: the source is on a mount that shares nothing, in Docker's words.
+        """
+        place, shared = _mount_of(os.path.realpath(source))
+        if not shared:
+            raise FilesFailed(f"path {source} is mounted on {place} but it is not a shared mount")
         self._trees[source] = mounts.open_tree(-100, source, mounts.OPEN_TREE_CLONE | 0x8000)
 
     def propagate(self, word: str) -> None:
@@ -235,6 +242,18 @@ class Files:
     def seal_root(self) -> None:
         flags = mounts.MS_REMOUNT | mounts.MS_BIND | mounts.MS_RDONLY
         mounts.mount("", "/", "", flags)
+
+
+def _mount_of(path: str) -> tuple[str, bool]:
+    """Find the mount that a host path lies on, and whether it is shared."""
+    best, shared = "", False
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            fields = line.split(" ")
+            place = fields[4]
+            if f"{path}/".startswith(f"{place.rstrip('/')}/") and len(place) >= len(best):
+                best, shared = place, fields[6].startswith("shared:")
+    return best, shared
 
 
 def _by_descriptor(descriptor: int) -> str:

@@ -35,7 +35,12 @@ def send(sock: socket.socket, document: Any, descriptors: tuple[int, ...] = ()) 
 def receive(sock: socket.socket) -> tuple[Any, list[int]]:
     """Receive one packet and its descriptors (close-on-exec); (None, []) at the end."""
     size = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4)
-    data, controls, _, _ = sock.recvmsg(MAX_PACKET_BYTES, size, socket.MSG_CMSG_CLOEXEC)
+    try:
+        data, controls, _, _ = sock.recvmsg(MAX_PACKET_BYTES, size, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        # The other side ended without reading everything of ours. This is told once and first;
+        # its last words are still in the queue.
+        data, controls, _, _ = sock.recvmsg(MAX_PACKET_BYTES, size, socket.MSG_CMSG_CLOEXEC)
     received = array.array("i")
     for level, kind, content in controls:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

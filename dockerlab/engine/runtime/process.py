@@ -74,6 +74,25 @@ class Attached:
     since_ns: int = 0
 
 
+async def send(
+    connection: socket.socket, document: dict[str, Any], descriptors: tuple[int, ...]
+) -> None:
+    """Send a packet, and wait while the other side's queue is full; one sender at a time."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            packets.send(connection, document, descriptors)
+        except BlockingIOError:
+            ready: asyncio.Future[None] = loop.create_future()
+            loop.add_writer(connection, ready.set_result, None)
+            try:
+                await ready
+            finally:
+                loop.remove_writer(connection)
+        else:
+            return
+
+
 def read_exit(path: str | Path) -> Exit | None:
     """Read the record that a shim left; None when there is none (yet)."""
     try:
@@ -111,8 +130,10 @@ class Process:
         self._exit: asyncio.Future[Exit] = self._loop.create_future()
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._attached: dict[int, asyncio.Future[str]] = {}
+        self._sending = asyncio.Lock()
         self._number = 0
         self._burial: asyncio.Task[None] | None = None
+        self._failure: StartFailed | None = None
         self.id = ""
         self.kind = ProcessKind.CONTAINER
         self.pid = 0
@@ -135,6 +156,8 @@ class Process:
         Raises:
             StartFailed: in Docker's words, with the exit code to record; nothing is left.
         """
+        if self._failure is not None:
+            raise self._failure
         descriptors: tuple[int, ...] = ()
         if network:
             descriptors = (packets.seal("network", netlink_replay.encode(list(network))),)
@@ -281,24 +304,10 @@ class Process:
             del self._answers[number]
 
     async def _send(self, document: dict[str, Any], descriptors: tuple[int, ...]) -> None:
-        while True:
-            try:
-                packets.send(self._connection, document, descriptors)
-            except BlockingIOError:
-                await self._writable()
-            except OSError:
-                # Lost; the reader sees the end and answers everybody who waits.
-                return
-            else:
-                return
-
-    async def _writable(self) -> None:
-        ready: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_writer(self._connection, ready.set_result, None)
-        try:
-            await ready
-        finally:
-            self._loop.remove_writer(self._connection)
+        # Lost? The reader sees the end and answers everybody who waits.
+        async with self._sending:
+            with suppress(OSError):
+                await send(self._connection, document, descriptors)
 
     def _readable(self) -> None:
         while True:
@@ -320,6 +329,7 @@ class Process:
             self._ended(_exit_of(document))
         elif document.get("event") == "failed":
             failure = self._start_failure(document)
+            self._failure = failure
             self._answer_all(document)
             if not self._hello.done():
                 self._hello.set_exception(failure)

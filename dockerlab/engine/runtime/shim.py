@@ -59,6 +59,9 @@ def _report(control: socket.socket, text: str) -> None:
         sys.stderr.write(f"shim: {text}\n")
 
 
+_EARLY = {"error": "init ended early", "bare": False}
+
+
 class Shim:
     """The state of one shim."""
 
@@ -257,11 +260,16 @@ class Shim:
         return {}
 
     def _start(self, control: socket.socket, number: int, fds: list[int]) -> dict[str, Any] | None:
-        if self._state != "created" or self._sync is None:
+        if self._state != "created":
             return {"error": f"it is {self._state}"}
         self._state = "starting"
         self._go = control, number
-        packets.send(self._sync, {"go": True}, tuple(fds))
+        if self._sync is None:
+            self._failure = self._failure or dict(_EARLY)
+            self._answer_go()
+        else:
+            with suppress(OSError):  # init failed already: its last words are yet to be read
+                packets.send(self._sync, {"go": True}, tuple(fds))
         for descriptor in fds:
             os.close(descriptor)
         self._listen()  # while init works; before "go" there is nothing to adopt
@@ -332,7 +340,7 @@ class Shim:
         code = self._reap()
         if self._state == "created":
             # It ended before anybody said go: nothing ran.
-            self._failure = self._failure or {"error": "init ended early", "bare": False}
+            self._failure = self._failure or dict(_EARLY)
             self._broadcast({"event": "failed", **self._failure})
             self._clean_up()
             self._leave()

@@ -40,10 +40,7 @@ def main(arguments: list[str]) -> NoReturn:
     gc.freeze()
     packets.send(engine, {"ready": os.getpid()})
     while True:
-        try:
-            document, descriptors = packets.receive(engine)
-        except ConnectionResetError:
-            os._exit(0)
+        document, descriptors = packets.receive(engine)
         if document is None:
             os._exit(0)
         if os.fork() == 0:

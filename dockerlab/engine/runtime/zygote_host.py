@@ -17,9 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import dockerlab
 from dockerlab.engine.linux import mounts
 from dockerlab.engine.runtime import packets
+from dockerlab.engine.runtime.process import send
 from dockerlab.errors import Failed
 
 # The package's parent comes last: what stands beside it never hides the standard library.
@@ -27,6 +27,7 @@ _PROGRAM = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from dockerlab.engine.runtime.zygote import main; main(sys.argv[2:])"
 )
+_ROOT = str(Path(__file__).resolve().parents[3])
 _READY_S = 20.0
 _END_S = 5.0
 
@@ -39,6 +40,7 @@ class ZygoteHost:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._starting = asyncio.Lock()
+        self._sending = asyncio.Lock()
 
     @property
     def pid(self) -> int:
@@ -55,9 +57,8 @@ class ZygoteHost:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         executable = _read_only_executable()
-        root = str(Path(next(iter(dockerlab.__path__))).parent)
         entries = [f"{name}={module}" for name, module in self._entry_points.items()]
-        arguments = [sys.executable, "-I", "-S", "-c", _PROGRAM, root, str(theirs.fileno())]
+        arguments = [sys.executable, "-I", "-S", "-c", _PROGRAM, _ROOT, str(theirs.fileno())]
         with theirs:
             # Returns at the exec; a loop's own subprocess would need its child watcher.
             self._process = subprocess.Popen(  # noqa: ASYNC220
@@ -95,14 +96,9 @@ class ZygoteHost:
         raise Failed("the zygote does not take requests")
 
     async def _send(self, document: dict[str, Any], descriptors: tuple[int, ...]) -> None:
-        assert self._socket is not None
-        while True:
-            try:
-                packets.send(self._socket, document, descriptors)
-            except BlockingIOError:
-                await asyncio.sleep(0.001)  # its queue is full of requests; there is no event
-            else:
-                return
+        async with self._sending:
+            assert self._socket is not None
+            await send(self._socket, document, descriptors)
 
     async def _discard(self) -> None:
         if self._socket is not None:

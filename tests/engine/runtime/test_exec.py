@@ -91,6 +91,7 @@ def test_exec_ends_with_its_container(bench):
         command = await launcher.launch(bench.exec_spec(process, spec, "sleep", "100"))
         await command.go()
         await process.signal(9)
+        await process.wait()
         return (await command.wait()).code
 
     async def whole():

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dockerlab.engine.linux import capabilities
+from dockerlab.engine.linux import capabilities, mounts
+from dockerlab.engine.linux.cgroup_values import CgroupPlan
 from dockerlab.engine.model.mount import Mount
 from dockerlab.engine.model.rootfs import Directory
 from dockerlab.engine.runtime.launcher import StartFailed, read_exit
@@ -296,3 +297,66 @@ def test_our_own_init_passes_signals_on_and_shows_nothing(bench):
     end, text = asyncio.run(whole())
     assert end.code == 9
     assert text.count(b"Permission denied") == 2
+
+
+UNIFIED = Path("/sys/fs/cgroup/unified")
+
+
+@pytest.mark.skipif(not UNIFIED.is_dir(), reason="no cgroup v2 tree beside v1 on this machine")
+def test_the_clone_enters_a_cgroup_of_version_2(bench):
+    place = UNIFIED / f"{bench.name}-v2"
+
+    class Bare:
+        def plan(self, name, resources, **more):
+            return CgroupPlan(directories=(f"{place}/",), clone_into=str(place))
+
+    async def whole():
+        async with bench.launched() as launcher:
+            launcher._hierarchy = Bare()
+            spec = bench.spec("cat", "/proc/self/cgroup", namespaces=Namespaces(cgroup="host"))
+            return await bench.run(launcher, spec)
+
+    try:
+        outcome = asyncio.run(whole())
+    finally:
+        place.rmdir()
+    assert f"0::/{place.name}" in outcome.text.splitlines()
+
+
+def test_many_at_once(bench):
+    async def whole():
+        async with bench.launched() as launcher:
+            specs = [bench.spec("sh", "-c", f"exit {number}") for number in range(1, 21)]
+            outcomes = await asyncio.gather(*(bench.run(launcher, spec) for spec in specs))
+            return [outcome.code for outcome in outcomes]
+
+    assert asyncio.run(whole()) == list(range(1, 21))
+
+
+def test_shared_binds_need_a_shared_source(bench, tmp_path):
+    with pytest.raises(StartFailed) as failed:
+        bench.do("true", mounts=(bind("/proc", "/mnt", "rbind", "rshared"),))
+    words = "path /proc is mounted on /proc but it is not a shared mount"
+    assert words in failed.value.message
+
+
+def test_shared_binds_share_with_the_host(bench, tmp_path):
+    place = tmp_path / "shared"
+    (place / "below").mkdir(parents=True)
+    mounts.mount(str(place), str(place), "", mounts.MS_BIND)
+    try:
+        mounts.mount("", str(place), "", mounts.PROPAGATION["shared"])
+        spec = bench.spec(
+            "mount", "-t", "tmpfs", "tmpfs", "/mnt/below",
+            mounts=(bind(str(place), "/mnt", "rbind", "rshared"),),
+            capabilities=(*capabilities.DEFAULT, capabilities.NUMBERS["CAP_SYS_ADMIN"]),
+        )  # fmt: skip
+
+        async def whole():
+            async with bench.launched() as launcher:
+                return await bench.run(launcher, spec)
+
+        assert asyncio.run(whole()).code == 0
+        assert f" {place}/below " in Path("/proc/self/mountinfo").read_text()
+    finally:
+        mounts.umount2(str(place), mounts.MNT_DETACH)

@@ -216,3 +216,20 @@ def test_helpers_live_as_long_as_the_container(bench):
         await launcher.close()
 
     asyncio.run(whole())
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_init_that_fails_before_go_says_why(bench, late):
+    (bench.fs / "proc").rmdir()
+    (bench.fs / "proc").write_text("")
+
+    async def whole():
+        async with bench.launched() as launcher:
+            process = await launcher.launch(bench.spec("true"))
+            if late:
+                await process.wait()
+            with pytest.raises(StartFailed, match="must be mounted on ordinary directory"):
+                await process.go()
+            await process.abort()
+
+    asyncio.run(whole())

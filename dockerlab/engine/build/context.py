@@ -64,7 +64,8 @@ def unpack(source: Source, folder: Path) -> Context:
         InvalidRequest: it is no archive, ends too early, or leads outside.
         Failed: the disk is full.
     """
-    folder.mkdir(mode=0o700, parents=True)
+    # Bound into steps, whoever they run as; the store above it is closed to others.
+    folder.mkdir(mode=0o755, parents=True)
     context = Context(folder=folder)
     try:
         with context.root() as root, ReadAhead(source) as stream:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
@@ -19,7 +20,7 @@ from dockerlab.engine.model.image import Layer
 from dockerlab.engine.model.rootfs import Directory, Overlay, Rootfs
 from dockerlab.engine.store.store import Store
 from dockerlab.engine.store.tree import Tree
-from dockerlab.errors import Unsupported
+from dockerlab.errors import InvalidRequest, Unsupported
 
 T = TypeVar("T")
 
@@ -127,6 +128,45 @@ def make_directory(root: int, path: str) -> bool:
         return bool(tree.implied)
     finally:
         tree.close()
+
+
+def make_stub(root: int, path: str, *, is_file: bool) -> list[bytes]:
+    """Make the place where something will be mounted; return what was made, outermost first."""
+    tree = Tree(root)
+    try:
+        name = os.fsencode(path).strip(b"/")
+        if not is_file:
+            tree.directory(name)
+            return sorted(tree.implied)
+        folder, _, base = name.rpartition(b"/")
+        parent, real = tree.directory(folder)
+        made = sorted(tree.implied)
+        with suppress(FileExistsError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(base, flags, 0o644, dir_fd=parent))
+            made.append(real + b"/" + base if real else base)
+        return made
+    finally:
+        tree.close()
+
+
+def remove_stubs(upper: str, stubs: Sequence[bytes]) -> None:
+    """Take places of mounts away again, unless something was put into them meanwhile."""
+    root = os.open(upper, _LIST)
+    tree = Tree(root)
+    try:
+        for path in reversed(stubs):
+            folder, _, base = path.rpartition(b"/")
+            with suppress(OSError, InvalidRequest):
+                parent, _ = tree.directory(folder, create=False)
+                status = os.lstat(base, dir_fd=parent)
+                if stat.S_ISDIR(status.st_mode):
+                    os.rmdir(base, dir_fd=parent)
+                elif stat.S_ISREG(status.st_mode) and not status.st_size:
+                    os.unlink(base, dir_fd=parent)
+    finally:
+        tree.close()
+        os.close(root)
 
 
 def drop(upper: str, volumes: Mapping[str, bool]) -> None:

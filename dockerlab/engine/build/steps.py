@@ -10,14 +10,17 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from dockerlab.dockerfile import instructions as kinds
 from dockerlab.dockerfile.expand import ExpandError, expand_dollars
-from dockerlab.dockerfile.lines import Heredoc
+from dockerlab.dockerfile.lines import DockerfileError, Heredoc
+from dockerlab.dockerfile.run_mounts import RunMount, parse_mount
+from dockerlab.dockerfile.words import WordError
 from dockerlab.engine.build import copy, progress, snapshots, sources
+from dockerlab.engine.build import mounts as mounting
 from dockerlab.engine.build.cache_keys import BuildCache, Key, step_key
 from dockerlab.engine.build.config_steps import change, command_words, environment, nop, shell
 from dockerlab.engine.build.context import Context
@@ -44,6 +47,16 @@ class CommandFailed(Failed):
             hint="What it wrote stands above.",
         )
         self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """What one RUN runs, and under which id."""
+
+    id: str
+    words: tuple[str, ...]
+    network: str
+    privileged: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,7 +141,8 @@ class Steps:
     # RUN
 
     async def _run(self, one: kinds.Run) -> None:
-        _refuse_flags(mount=one.mounts, device=one.devices)
+        _refuse_flags(device=one.devices)
+        mounts, known = await self._mounts(one)
         network = one.network or self.request.network_mode
         run_by = shell(self.state.config)
         words = _script(one.command, run_by) or command_words(one.command, self.state.config)
@@ -137,14 +151,17 @@ class Steps:
         prefix = (f"|{len(recorded)}", *recorded) if recorded else ()
         created_by = " ".join((*prefix, *words))
         inputs = {"network": one.network, "security": one.security}
+        if mounts:
+            inputs["mounts"] = await asyncio.to_thread(mounting.digest, mounts, known)
         key = step_key(self.state.key, created_by, self.state.config, inputs)
         if await self._from_cache(key):
             return
         step_id = secrets.token_hex(32)
         self.tell(progress.Running(step_id))
+        step = _Command(step_id, words, network, one.security == "insecure")
         try:
             with self.store.layers.lease():
-                layer = await self._run_in(step_id, words, network, one.security == "insecure")
+                layer = await self._run_in(step, mounts, known)
                 await self._keep(key, created_by, layer)
         except DockerlabError:
             if self.request.force_remove:
@@ -153,36 +170,51 @@ class Steps:
         self._removed(step_id)
 
     async def _run_in(
-        self, step_id: str, words: tuple[str, ...], network: str, privileged: bool
+        self, command: _Command, mounts: Sequence[RunMount], known: mounting.MountSources
     ) -> Layer | None:
-        volumes = tuple(self.state.config.volumes)
-        snapshot = snapshots.snapshot(self.store, step_id, self.state.layers)
+        config = self.state.config
+        volumes = tuple(config.volumes)
+        cwd = config.working_dir or "/"
+        snapshot = snapshots.snapshot(self.store, command.id, self.state.layers)
         async with entered(snapshot) as rootfs:
             made = await asyncio.to_thread(self._mount_points, rootfs, volumes)
-            code = await self.runner.run(
-                RunStep(
-                    id=step_id,
-                    rootfs=rootfs,
-                    args=words,
-                    env=self.state.run_env,
-                    user=self.state.config.user,
-                    cwd=self.state.config.working_dir or "/",
-                    hostname=step_id[:12],
-                    network_mode=network,
-                    resources=self.request.resources,
-                    rlimits=self.request.rlimits,
-                    extra_hosts=self.request.extra_hosts,
-                    shm_size_bytes=self.request.shm_size_bytes,
-                    privileged=privileged,
-                ),
-                lambda stream, data: self.tell(progress.Output(stream, data)),
-            )
+            async with entered(mounting.prepared(self.store, rootfs, cwd, mounts, known)) as places:
+                code = await self.runner.run(
+                    RunStep(
+                        id=command.id,
+                        rootfs=rootfs,
+                        args=command.words,
+                        env=self.state.run_env,
+                        user=config.user,
+                        cwd=cwd,
+                        hostname=command.id[:12],
+                        network_mode=command.network,
+                        mounts=places,
+                        resources=self.request.resources,
+                        rlimits=self.request.rlimits,
+                        extra_hosts=self.request.extra_hosts,
+                        shm_size_bytes=self.request.shm_size_bytes,
+                        privileged=command.privileged,
+                    ),
+                    lambda stream, data: self.tell(progress.Output(stream, data)),
+                )
             if code:
-                raise CommandFailed(words, code)
+                raise CommandFailed(command.words, code)
             await asyncio.to_thread(snapshots.drop, rootfs.upper, made)
             return await asyncio.to_thread(
                 snapshots.keep, self.store, rootfs.upper, self.state.layers
             )
+
+    async def _mounts(self, one: kinds.Run) -> tuple[list[RunMount], mounting.MountSources]:
+        """Read the --mount flags, and find the images that they name."""
+        scope = self.state.scope
+        try:
+            mounts = [parse_mount(scope.expand(text)) for text in one.mounts]
+        except WordError as error:
+            raise DockerfileError(str(error), one.source.lines) from None
+        names = {mount.from_stage for mount in mounts if mount.from_stage}
+        images = {name: await self.find_source(name) for name in names}
+        return mounts, mounting.MountSources(context=self.context, images=images)
 
     def _mount_points(self, rootfs: Overlay, volumes: tuple[str, ...]) -> dict[str, bool]:
         """Make the directories of volumes; say which were not there."""

@@ -52,6 +52,15 @@ def hint_for(message: str) -> str:
     return ""
 
 
+def spelled(hint: str, program: str) -> str:
+    """A hint with its commands as they are typed here: `%docker ps`, or `dockerlab ps`."""
+    return re.sub(rf"(?<![\w%/.])%?docker (?=(?:{_TYPED})\b)", f"{program} ", hint)
+
+
+_TYPED = "run|create|pull|push|ps|logs|images|image|rm|rmi|start|stop|unpause|exec|inspect|build"
+_TYPED += "|network|volume|port|tag|load|info|version|top|system|registry|host"
+
+
 def reported(message: str) -> Failed:
     """An error that came as a message inside a stream."""
     return Failed(message, hint=hint_for(message))

@@ -11,8 +11,7 @@ import gzip
 import json
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from dockerlab.commands.failures import translated
@@ -23,7 +22,7 @@ from dockerlab.commands.session import Session
 from dockerlab.commands.words import read_time
 from dockerlab.errors import Failed, InvalidRequest
 from dockerlab.oci import layer_tar
-from dockerlab.oci.changes import Marker, marker_of
+from dockerlab.oci.layer_stack import LayerStack
 
 _SPOOL_BYTES = 64 * 1024 * 1024
 _MAX_DOCUMENT = 16 * 1024 * 1024
@@ -52,7 +51,7 @@ def read_archive(name: str, identifier: str, file: Any) -> ImageLayers:
         with tarfile.open(fileobj=file) as outer:
             manifest = json.loads(_member(outer, "manifest.json").read(_MAX_DOCUMENT))[0]
             config = json.loads(_member(outer, manifest["Config"]).read(_MAX_DOCUMENT))
-            stack = Stack()
+            stack = LayerStack()
             found = []
             steps = list(_instructions(config))
             for number, (digest, place) in enumerate(
@@ -60,7 +59,17 @@ def read_archive(name: str, identifier: str, file: Any) -> ImageLayers:
             ):
                 created, instruction = steps[number] if number < len(steps) else (0, "")
                 with _plain(_member(outer, place)) as source:
-                    entries = stack.add(_entries(source))
+                    entries = tuple(
+                        LayerEntry(
+                            path=change.path,
+                            kind=change.kind,
+                            size=change.size,
+                            mark=change.mark,
+                            mode=change.mode,
+                            link=change.link,
+                        )
+                        for change in stack.add(_entries(source))
+                    )
                 found.append(
                     Layer(
                         number=number,
@@ -76,92 +85,6 @@ def read_archive(name: str, identifier: str, file: Any) -> ImageLayers:
             f"the host's archive of {name} can't be read: {error}", hint="Pull the image again"
         ) from error
     return ImageLayers(image=name, identifier=identifier, layers=tuple(found))
-
-
-@dataclass(slots=True)
-class _Node:
-    """One path of the file tree as the layers so far show it."""
-
-    kind: str = layer_tar.DIRECTORY
-    size: int = 0
-    owner: tuple[int, int, int] = (0o755, 0, 0)
-    listed: bool = False
-    children: dict[bytes, _Node] = field(default_factory=dict)
-
-    def weight(self) -> int:
-        """Bytes of everything at and below this path."""
-        total, rest = 0, [self]
-        while rest:
-            node = rest.pop()
-            total += node.size
-            rest += node.children.values()
-        return total
-
-
-class Stack:
-    """Layers on top of each other: says of each entry what it did to those below."""
-
-    def __init__(self) -> None:
-        self._root = _Node()
-
-    def add(self, entries: Iterable[layer_tar.Entry]) -> tuple[LayerEntry, ...]:
-        """Put one more layer on top and tell what changed."""
-        found: dict[bytes, LayerEntry] = {}
-        plain = []
-        # Deletions speak of the layers below, wherever in the archive they stand.
-        for entry in entries:
-            marker, path = marker_of(entry.name)
-            if marker is Marker.WHITEOUT:
-                self._hide(path, found)
-            elif marker is Marker.OPAQUE:
-                node = self._find(path)
-                for name in list(node.children) if node else ():
-                    self._hide(path + b"/" + name if path else name, found)
-            elif marker is Marker.NONE and path:
-                plain.append(entry)
-        for entry in plain:
-            found[entry.name] = self._put(entry, found.get(entry.name))
-        return tuple(found[path] for path in sorted(found))
-
-    def _find(self, path: bytes) -> _Node | None:
-        node: _Node | None = self._root
-        for part in path.split(b"/") if path else ():
-            if node is None:
-                return None
-            node = node.children.get(part)
-        return node
-
-    def _hide(self, path: bytes, found: dict[bytes, LayerEntry]) -> None:
-        folder, _, name = path.rpartition(b"/")
-        parent = self._find(folder)
-        gone = parent.children.pop(name, None) if parent else None
-        if gone is not None:
-            found[path] = LayerEntry(
-                path=_text(path), kind=gone.kind, size=gone.weight(), mark="removed"
-            )
-
-    def _put(self, entry: layer_tar.Entry, hidden: LayerEntry | None) -> LayerEntry:
-        folder, _, name = entry.name.rpartition(b"/")
-        parent = self._root
-        for part in folder.split(b"/") if folder else ():
-            parent = parent.children.setdefault(part, _Node())
-        before = parent.children.get(name)
-        node = _Node(entry.kind, entry.size, (entry.mode, entry.uid, entry.gid), listed=True)
-        mark = "added" if before is None and hidden is None else "changed"
-        if before is not None and entry.kind == layer_tar.DIRECTORY == before.kind:
-            node.children = before.children
-            # Archives repeat the folders above a change; that is no change of theirs.
-            if before.owner == node.owner or not before.listed:
-                mark = "same"
-        parent.children[name] = node
-        return LayerEntry(
-            path=_text(entry.name),
-            kind=entry.kind,
-            size=entry.size,
-            mark=mark,
-            mode=entry.mode,
-            link=_text(entry.target),
-        )
 
 
 def _told(name: str, identifier: str, answer: Mapping[str, Any]) -> ImageLayers:
@@ -240,7 +163,7 @@ def _entries(source: BinaryIO) -> Iterator[layer_tar.Entry]:
         while left > 0:
             data = source.read(min(left, 1 << 20))
             if not data:
-                raise InvalidRequest(f"unexpected EOF in {_text(entry.name)}")
+                raise InvalidRequest(f"unexpected EOF in {entry.path}")
             left -= len(data)
         yield entry
 
@@ -253,11 +176,6 @@ def _exactly(source: BinaryIO) -> Callable[[int], bytes]:
         return data
 
     return read
-
-
-def _text(name: bytes) -> str:
-    # Names may be any bytes; what is no text is shown, never dropped.
-    return name.decode("utf-8", "backslashreplace")
 
 
 VERBS = (

@@ -69,5 +69,7 @@ def _code(verb: str, error: DockerlabError) -> int:
 def _tell(error: DockerlabError, code: int) -> int:
     sys.stderr.write(f"{error.message}\n")
     if error.hint:
-        sys.stderr.write(f"  {error.hint.replace('%docker', 'dockerlab')}\n")
+        from dockerlab.commands.failures import spelled  # noqa: PLC0415 - there is no hurry now
+
+        sys.stderr.write(f"  {spelled(error.hint, 'dockerlab')}\n")
     return code

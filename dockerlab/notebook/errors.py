@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from dockerlab.commands.failures import spelled
 from dockerlab.commands.results import Ran
 from dockerlab.errors import DockerlabError, Failed
 
@@ -33,7 +34,7 @@ def lines(error: DockerlabError) -> list[str]:
     """The one or two lines that a learner sees."""
     found = [f"{_RED}{type(error).__name__}{_OFF}: {error.message}"]
     if error.hint:
-        found.append(f"{_DIM}  → {error.hint}{_OFF}")
+        found.append(f"{_DIM}  → {spelled(error.hint, '%docker')}{_OFF}")
     return found
 
 

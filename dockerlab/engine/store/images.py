@@ -29,7 +29,7 @@ from dockerlab.engine.store.blobs import Blobs
 from dockerlab.engine.store.db import Database
 from dockerlab.engine.store.layers import Layers
 from dockerlab.engine.store.records import Table
-from dockerlab.errors import Conflict, Failed, InvalidRequest, NotFound
+from dockerlab.errors import Conflict, DockerlabError, Failed, InvalidRequest, NotFound
 from dockerlab.oci import digests, documents, names
 from dockerlab.oci.names import Reference
 
@@ -65,7 +65,7 @@ class Images:
         self.lock = threading.RLock()
         self._images: dict[str, Image] = {}
         for row in self.rows.values():
-            with suppress(NotFound):
+            with suppress(DockerlabError):
                 # What is not whole is reported and repaired by `check.py`.
                 self._images[row.id] = self._image(row)
 

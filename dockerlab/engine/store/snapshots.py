@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -106,6 +106,14 @@ class Snapshots:
             folder.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
         return freed
+
+    def sweep(self, known: Collection[str]) -> None:
+        """Remove what belongs to no known container: the engine died between two steps."""
+        holders = (key.partition(":") for key in self._layers.holds.keys())  # noqa: SIM118
+        held = {name for kind, _, name in holders if kind == "container"}
+        on_disk = {entry.name for entry in self.folder.iterdir()}
+        for container_id in (held | on_disk) - set(known):
+            self.remove(container_id)
 
     def changes(self, container_id: str) -> list[Change]:
         """List what a container changed, as `docker diff` does."""

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dockerlab.dockerfile.run_mounts import RunMount
@@ -30,10 +30,21 @@ _CACHES = "build-mounts"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountSources:
-    """Where binds come from: the context, and images by the name after `from=`."""
+    """Where binds come from.
+
+    Attributes:
+        images: by the name after `from=`.
+        scripts: here-documents that name their own interpreter, to be executed as files.
+    """
 
     context: Context
     images: Mapping[str, Image | None]
+    scripts: Mapping[str, str] = field(default_factory=dict)
+
+
+def script_path(name: str) -> str:
+    """Where the step finds a script of that name."""
+    return f"/.dockerlab/{name}"
 
 
 def digest(wishes: Sequence[RunMount], known: MountSources) -> str:
@@ -61,12 +72,13 @@ def prepared(
     Raises:
         InvalidRequest: a source that is not there, or a secret that nobody gave.
     """
-    if not wishes:
+    if not wishes and not known.scripts:
         yield ()
         return
     scratch = Path(tempfile.mkdtemp(dir=store.root / "tmp", prefix="mounts-"))
     try:
         found = [_mount(store, scratch / str(n), cwd, w, known) for n, w in enumerate(wishes)]
+        found += [_script(scratch, name, text) for name, text in known.scripts.items()]
         mounts = tuple(mount for mount in found if mount is not None)
         with store.snapshots.merged(rootfs, writable=True) as root:
             stubs = [
@@ -97,6 +109,13 @@ def _mount(
     source = _cache(store, wish) if wish.kind == "cache" else _bound(store, scratch, wish, known)
     access = ("ro",) if wish.read_only else ()
     return Mount(kind="bind", source=str(source), target=target, options=("rbind", *access))
+
+
+def _script(scratch: Path, name: str, text: str) -> Mount:
+    file = scratch / f"script-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    file.write_text(text)
+    file.chmod(0o755)
+    return Mount(kind="bind", source=str(file), target=script_path(name), options=("rbind", "ro"))
 
 
 def _cache(store: Store, wish: RunMount) -> Path:

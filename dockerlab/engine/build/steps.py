@@ -151,6 +151,8 @@ class Steps:
         prefix = (f"|{len(recorded)}", *recorded) if recorded else ()
         created_by = " ".join((*prefix, *words))
         inputs = {"network": one.network, "security": one.security}
+        if known.scripts:
+            inputs["scripts"] = repr(sorted(known.scripts.items()))
         if mounts:
             inputs["mounts"] = await asyncio.to_thread(mounting.digest, mounts, known)
         key = step_key(self.state.key, created_by, self.state.config, inputs)
@@ -214,7 +216,13 @@ class Steps:
             raise DockerfileError(str(error), one.source.lines) from None
         names = {mount.from_stage for mount in mounts if mount.from_stage}
         images = {name: await self.find_source(name) for name in names}
-        return mounts, mounting.MountSources(context=self.context, images=images)
+        scripts = {
+            document.name: document.content
+            for document in one.command.heredocs
+            if document.content.startswith("#!")
+        }
+        known = mounting.MountSources(context=self.context, images=images, scripts=scripts)
+        return mounts, known
 
     def _mount_points(self, rootfs: Overlay, volumes: tuple[str, ...]) -> dict[str, bool]:
         """Make the directories of volumes; say which were not there."""
@@ -351,8 +359,8 @@ def _look(
 def _script(command: kinds.Command, with_shell: tuple[str, ...]) -> tuple[str, ...] | None:
     """What a RUN with here-documents runs; None when it has none.
 
-    A here-document alone is the script itself. Otherwise the shell reads the documents, as it
-    would in a file.
+    A here-document alone is the script itself, executed as a file when it names its interpreter.
+    Otherwise the shell reads the documents, as it would in a file.
     """
     if not command.heredocs:
         return None
@@ -360,8 +368,7 @@ def _script(command: kinds.Command, with_shell: tuple[str, ...]) -> tuple[str, .
     only = command.heredocs[0]
     if len(command.heredocs) == 1 and text.lstrip("<-").strip("'\"") == only.name:
         if only.content.startswith("#!"):
-            program, _, _ = only.content[2:].partition("\n")
-            return (*program.split(maxsplit=1), "-c", only.content)
+            return (mounting.script_path(only.name),)
         return (*with_shell, only.content)
     documents = "".join(f"{one.content}{one.name}\n" for one in command.heredocs)
     return (*with_shell, f"{text}\n{documents}")

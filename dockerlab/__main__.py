@@ -19,9 +19,9 @@ def main(argv: list[str] | None = None) -> int:
 
             return command.run(rest)
         case "doctor":
-            from dockerlab.engine.daemon import doctor  # noqa: PLC0415
+            from dockerlab.engine.daemon.doctor import run as run_doctor  # noqa: PLC0415
 
-            return doctor.run(rest)
+            return run_doctor(rest)
         case "registry":
             from dockerlab.engine.registry import command as registry  # noqa: PLC0415
 

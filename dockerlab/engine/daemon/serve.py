@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +131,9 @@ class Engine:
         file = self.settings.root / "engine-id"
         if not file.exists():
             file.write_text(f"{uuid.uuid4()}\n")
-        from dockerlab import __version__  # noqa: PLC0415 - reads the package's metadata
-
         return About(
             id=file.read_text().strip(),
-            version=__version__,
+            version=_version(),
             built=_built(),
             root=str(self.settings.root),
             started_ns=started_ns,
@@ -193,6 +191,14 @@ def make_run_folder(path: Path) -> None:
 def _imported(name: str) -> Any:
     """Import one of our rooms late, in a thread: half a second on a cold disk."""
     return import_module(f"dockerlab.engine.daemon.{name}")
+
+
+def _version() -> str:
+    # Asked here and not of the package's root, which is the notebook's front door.
+    try:
+        return metadata.version("dockerlab")
+    except metadata.PackageNotFoundError:
+        return "0+clone"
 
 
 def _built() -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Awaitable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote, urlencode
@@ -17,7 +19,8 @@ from urllib.parse import quote, urlencode
 import msgspec
 from tornado import web
 from tornado.httpserver import HTTPServer
-from tornado.iostream import StreamClosedError
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream, StreamClosedError
 
 from dockerlab.engine.registry.manifest_check import check_manifest
 from dockerlab.engine.registry.storage import MAX_MANIFEST_BYTES, Refused, Storage, Upload
@@ -25,6 +28,12 @@ from dockerlab.engine.registry.storage import MAX_MANIFEST_BYTES, Refused, Stora
 CHUNK_BYTES: Final = 256 << 10
 MAX_BLOB_BYTES: Final = 64 << 30
 MAX_PAGE: Final = 1000
+IDLE_S: Final = 300.0
+_TLS_GREETING: Final = b"\x16"
+_PLAIN_HTTP: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    b"This registry speaks plain HTTP.\n"
+)
 
 _STATUS: Final = {
     "BLOB_UNKNOWN": 404,
@@ -343,12 +352,54 @@ def application(storage: Storage, *, read_only: bool = False) -> web.Application
     )
 
 
+class _Server(HTTPServer):
+    """Tells clients that try TLS first (docker does) at once that this is plain HTTP.
+
+    To a reader of lines a TLS greeting is the beginning of a line that never ends.
+    """
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Look at the first byte of a connection before anybody reads it."""
+        loop = asyncio.get_running_loop()
+        descriptor = stream.fileno()
+        serve = super().handle_stream
+
+        def look() -> None:
+            try:
+                first = stream.socket.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return
+            except OSError:
+                first = b""
+            waiting.cancel()
+            loop.remove_reader(descriptor)
+            if first == _TLS_GREETING:
+                IOLoop.current().spawn_callback(_refuse, stream)
+            else:
+                serve(stream, address)
+
+        def give_up() -> None:
+            loop.remove_reader(descriptor)
+            stream.close()
+
+        waiting = loop.call_later(IDLE_S, give_up)
+        loop.add_reader(descriptor, look)
+
+
+async def _refuse(stream: IOStream) -> None:
+    """Read what was said first: closing over unread bytes would drop our answer."""
+    with suppress(StreamClosedError):
+        await stream.read_bytes(CHUNK_BYTES, partial=True)
+        await stream.write(_PLAIN_HTTP)
+    stream.close()
+
+
 def http_server(storage: Storage, *, read_only: bool = False) -> HTTPServer:
     """A server that only needs sockets; the caller listens, and stops it."""
-    return HTTPServer(
+    return _Server(
         application(storage, read_only=read_only),
         max_body_size=2 * MAX_MANIFEST_BYTES,
         chunk_size=CHUNK_BYTES,
-        idle_connection_timeout=300,
+        idle_connection_timeout=IDLE_S,
         body_timeout=None,
     )

@@ -124,6 +124,7 @@ class Registry:
             Unauthenticated: the registry wants credentials that we don't have.
         """
         headers = {"Accept": ", ".join(accept)} if accept else {}
+        self.base()  # where nobody is, patience is of no use
         answer = None
         for number in range(self._rules.tries):
             last = number + 1 == self._rules.tries
@@ -304,19 +305,26 @@ class Registry:
         session.auth = _NoSecrets()
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session.trust_env = not self._loopback  # a proxy can't reach our own loopback
-        context = ssl.create_default_context()
+        context = _tls_context(verified=not self._insecure)
         folder = self._rules.certificates / self.domain
         if folder.is_dir():
             for authority in sorted(folder.glob("*.crt")):
                 context.load_verify_locations(authority)
             for certificate in sorted(folder.glob("*.cert")):
                 context.load_cert_chain(certificate, certificate.with_suffix(".key"))
-        if self._insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
         session.mount("https://", _Adapter(context))
         session.headers["User-Agent"] = "docker/dockerlab"
         return session
+
+
+def _tls_context(*, verified: bool) -> ssl.SSLContext:
+    if verified:
+        return ssl.create_default_context()
+    # Reading the system's roots takes longer than a small pull; here nobody asks for them.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class BrokenConnection(Failed):

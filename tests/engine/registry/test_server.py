@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,6 +61,18 @@ def test_probe(registry: Running) -> None:
     answer = requests.get(registry.url + "/")
     assert (answer.status_code, answer.json()) == (200, {})
     assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
+
+
+def test_tls_is_refused_at_once(registry: Running) -> None:
+    host, port = registry.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as plain:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        with pytest.raises(ssl.SSLError):
+            context.wrap_socket(plain, server_hostname="localhost")
+    with socket.create_connection((host, int(port)), timeout=5) as slow:
+        slow.sendall(b"G")  # the first byte alone tells nothing wrong
+        slow.sendall(b"ET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert slow.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
 
 
 def test_push_and_pull(registry: Running) -> None:

@@ -308,3 +308,28 @@ def test_looking_changes_nothing(hierarchy):
     assert cgroups.look().version == hierarchy.version
     assert Path(hierarchy.place).is_dir()
     assert hierarchy.supports >= {"memory", "pids", "cpu_cfs", "freezer"}
+
+
+def test_the_next_engine_finds_the_groups_of_the_last(hierarchy, tmp_path):
+    memory = tmp_path / "cgroups"
+    first = cgroups.detect(memory)
+    elsewhere = {name: f"{parent}/gone" for name, parent in first.parents.items()}
+    assert cgroups.look(elsewhere).parents == hierarchy.parents
+    assert cgroups.detect(memory).parents == first.parents == hierarchy.parents
+    memory.write_text("[half")
+    assert cgroups.detect(memory).parents == hierarchy.parents
+
+
+def test_groups_elsewhere_are_used_while_they_are_there(hierarchy):
+    made = [Path(parent, f"session-{os.getpid()}") for parent in set(hierarchy.parents.values())]
+    try:
+        for folder in made:
+            (folder / "dockerlab").mkdir(parents=True)
+        before = {
+            name: f"{parent}/session-{os.getpid()}" for name, parent in hierarchy.parents.items()
+        }
+        assert cgroups.look(before).parents == before
+    finally:
+        for folder in made:
+            cgroup_files.remove_tree(str(folder))
+    assert cgroups.look(before).parents == hierarchy.parents

@@ -89,7 +89,7 @@ async def furnish(
 
 
 async def _rooms(settings: Settings, store: Store, events: Events, stack: AsyncExitStack) -> Rooms:
-    hierarchy = cgroups.detect()
+    hierarchy = cgroups.detect(settings.run / "cgroups")
     launcher = Launcher(hierarchy, entry_points=_ENTRY_POINTS)
     await launcher.start()
     stack.push_async_callback(launcher.close)

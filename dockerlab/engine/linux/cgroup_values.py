@@ -117,6 +117,7 @@ class Hierarchy(Protocol):
         version: 1, 2, or 0 where there are none to use.
         supports: names from `FEATURES`.
         place: where the engine's own folder is, for people.
+        parents: where it was made in each tree, for the next engine.
     """
 
     @property
@@ -125,6 +126,8 @@ class Hierarchy(Protocol):
     def supports(self) -> frozenset[str]: ...
     @property
     def place(self) -> str: ...
+    @property
+    def parents(self) -> dict[str, str]: ...
 
     def prepare(self) -> None:
         """Make the engine's own folder; called once at the start by `cgroups.detect`."""

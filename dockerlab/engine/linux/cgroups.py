@@ -7,14 +7,17 @@ Source:  man 7 cgroups; man 5 proc_pid_mountinfo.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dockerlab.engine.linux import cgroup_files as files
 from dockerlab.engine.linux.cgroup_values import (
     FEATURES,
+    OUR_FOLDER,
     Cgroup,
     CgroupPlan,
     Figures,
@@ -104,6 +107,7 @@ class NoCgroups:
     version = 0
     supports: frozenset[str] = frozenset()
     place = ""
+    parents: dict[str, str] = {}  # noqa: RUF012 - never written to
 
     def prepare(self) -> None:
         """Nothing to make."""
@@ -161,28 +165,36 @@ class _NoGroup:
         del timeout_s
 
 
-def look() -> Hierarchy:
+def look(before: Mapping[str, str] | None = None) -> Hierarchy:
     """Say which control groups are here; changes nothing.
 
     A machine that has both versions mounted counts as v1 as long as memory or cpu are there.
+
+    Args:
+        before: `parents` of an earlier engine, whose containers may live on there. Taken as long
+            as our folder is in all of them; otherwise our own place counts.
     """
     places = own_places(files.read("/proc/self/cgroup"))
     # Not through `files.read`: a machine of many mounts has more than one buffer of them.
     mounted = trees(Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape"))
+    kept = before if before and all(Path(p, OUR_FOLDER).is_dir() for p in before.values()) else {}
     parents: dict[str, str] = {}
     joined: dict[str, str] = {}
     for tree in mounted:
         for name in tree.controllers:
-            directory = _directory(tree, places.get(name, "/"))
+            directory = kept.get(name) or _directory(tree, places.get(name, "/"))
             if os.access(directory, os.W_OK):
                 parents[name] = directory
                 joined[name] = Path(tree.mountpoint).name
     if parents.keys() & {"memory", "cpu", "pids"}:
         return HierarchyV1(parents, joined)
     for tree in mounted:
-        own = _directory(tree, places.get("", "/"))
-        if tree.version == 2 and files.read(f"{own}/cgroup.controllers") and _writable(own):
-            return HierarchyV2(tree.mountpoint, own)
+        own = kept.get("") or _directory(tree, places.get("", "/"))
+        if tree.version == 2 and _writable(own):
+            hierarchy = HierarchyV2(tree.mountpoint, own)
+            # A bare tree beside version 1 has no controllers: nothing to limit by.
+            if files.read(f"{hierarchy.source()}/cgroup.controllers"):
+                return hierarchy
     return NoCgroups()
 
 
@@ -190,11 +202,29 @@ def _writable(directory: str) -> bool:
     return os.access(directory, os.W_OK) and os.access(f"{directory}/cgroup.procs", os.W_OK)
 
 
-def detect() -> Hierarchy:
-    """Find the control groups and make the engine's own place ready; NoCgroups if it cannot."""
-    hierarchy = look()
+def detect(memory: Path | None = None) -> Hierarchy:
+    """Find the control groups and make the engine's own place ready; NoCgroups if it cannot.
+
+    Args:
+        memory: a file in the run folder that tells the next engine where this one's containers
+            live: it may be started from another session, that is from another group.
+    """
+    hierarchy = look(_remembered(memory))
     try:
         hierarchy.prepare()
     except OSError:
         return NoCgroups()
+    if memory is not None:
+        fresh = memory.with_name(f"{memory.name}.new")
+        fresh.write_text(json.dumps(hierarchy.parents), "utf-8")
+        fresh.replace(memory)
     return hierarchy
+
+
+def _remembered(memory: Path | None) -> Mapping[str, str]:
+    try:
+        found = json.loads(memory.read_text("utf-8")) if memory is not None else {}
+    except (OSError, ValueError):
+        return {}
+    plain = isinstance(found, dict) and all(isinstance(one, str) for one in found.values())
+    return found if plain else {}

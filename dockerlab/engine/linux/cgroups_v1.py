@@ -134,6 +134,11 @@ class HierarchyV1:
         parent = self._parents.get("memory") or next(iter(self._parents.values()))
         return f"{parent}/{OUR_FOLDER}"
 
+    @property
+    def parents(self) -> dict[str, str]:
+        """Where the engine's own folder is made, by controller."""
+        return dict(self._parents)
+
     def prepare(self) -> None:
         """Make our folder in every tree and give its cpuset what the engine itself has."""
         for parent in self._trees():

@@ -31,7 +31,7 @@ from dockerlab.errors import Failed
 
 Writes = list[tuple[str, str, bool]]
 _WANTED = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb")
-_ENGINE_LEAF = "engine"
+_ENGINE_LEAF = "dockerlab-engine"
 
 
 def cpu_weight(shares: int) -> int:
@@ -105,6 +105,9 @@ class HierarchyV2:
             root: where it is mounted.
             own: the engine's own directory in it, `root` or below.
         """
+        if own.endswith(f"/{_ENGINE_LEAF}"):
+            # Born of a shell that an earlier engine moved: the containers live beside the leaf.
+            own = own.removesuffix(f"/{_ENGINE_LEAF}")
         self._root, self._own = root, own
         self._base = f"{own}/{OUR_FOLDER}"
         self._filters = False
@@ -115,9 +118,14 @@ class HierarchyV2:
         """The folder that holds every container's."""
         return self._base
 
+    @property
+    def parents(self) -> dict[str, str]:
+        """Where the engine's own folder is made; the only tree has no name."""
+        return {"": self._own}
+
     def _look(self) -> frozenset[str]:
-        """What the controllers handed down to our place can do."""
-        given = set(files.read(f"{self._own}/cgroup.controllers").split())
+        """What the controllers that reach our place, or will once it is prepared, can do."""
+        given = set(files.read(f"{self.source()}/cgroup.controllers").split())
         if Path(self._base).is_dir():
             given &= set(files.read(f"{self._base}/cgroup.controllers").split())
         by_controller = {
@@ -136,6 +144,11 @@ class HierarchyV2:
         if "io.bfq.weight" in found:
             found.add("blkio_weight")
         return frozenset(found | ({"devices"} if self._filters else set()))
+
+    def source(self) -> str:
+        """Where controllers come from: the tree's root if we may hand them down, else our place."""
+        handing = f"{self._root}/cgroup.subtree_control"
+        return self._root if os.access(handing, os.W_OK) else self._own
 
     def prepare(self) -> None:
         """Make our folder and hand every controller down to it.

@@ -14,6 +14,7 @@ import struct
 ARM64 = os.uname().machine == "aarch64"
 
 SYS_CLONE3 = 435
+SYS_CLOSE_RANGE = 436
 SYS_OPENAT2 = 437
 SYS_PIVOT_ROOT = 41 if ARM64 else 155
 SYS_KEYCTL = 219 if ARM64 else 250
@@ -89,6 +90,13 @@ def clone3(flags: int, cgroup: int = -1) -> tuple[int, int]:
     if pid < 0:
         raise failed("clone3", f"flags {flags:#x}")
     return pid, pidfd.value if pid else -1
+
+
+def close_range(first: int, last: int) -> None:
+    """Close every descriptor from `first` to `last`, both included."""
+    # os.closerange closes one by one where Python was built for an older libc.
+    if syscall(SYS_CLOSE_RANGE, first, last, 0) < 0:
+        raise failed("close_range", f"{first}-{last}")
 
 
 def unshare(namespaces: int) -> None:

@@ -34,6 +34,7 @@ _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTN = 0x80045430
 _AT_FDCWD = -100
+_LAST_DESCRIPTOR = 0x7FFFFFFF
 
 
 class InitFailed(Exception):
@@ -102,9 +103,10 @@ class Init:
         kept = sorted({one for one in (self.sync.fileno(), self.pidfd) if one > 2})
         start = 3
         for one in kept:
-            os.closerange(start, one)
+            if start < one:
+                syscalls.close_range(start, one - 1)
             start = one + 1
-        os.closerange(start, 1 << 20)
+        syscalls.close_range(start, _LAST_DESCRIPTOR)
 
     def wait_for_go(self) -> None:
         """Wait for the engine's word; the end of the shim ends us."""

@@ -16,6 +16,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
+from dockerlab.engine.linux import syscalls
 from dockerlab.engine.runtime import packets, shim
 
 
@@ -28,12 +29,16 @@ def main(arguments: list[str]) -> NoReturn:
     engine = socket.socket(fileno=int(arguments[0]))
     os.set_inheritable(engine.fileno(), False)
     # The descriptor by which our executable was found, see zygote_host.py.
-    os.closerange(3, engine.fileno())
-    os.closerange(engine.fileno() + 1, 1 << 16)
+    if engine.fileno() > 3:
+        syscalls.close_range(3, engine.fileno() - 1)
+    syscalls.close_range(engine.fileno() + 1, 0x7FFFFFFF)
     entries = {}
     for word in arguments[1:]:
         name, _, module = word.partition("=")
         entries[name] = importlib.import_module(module).run
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
+        # An engine under nohup ignores some; what is ignored stays so through an exec.
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()

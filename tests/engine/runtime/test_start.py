@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,16 @@ def test_a_volatile_root_can_be_mounted_again(bench):
             assert (await bench.run(launcher, replace(spec, args=("ls", "/made")))).code == 0
 
     asyncio.run(whole())
+
+
+def test_signals_are_as_a_program_expects(bench):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        lines = bench.do("cat", "/proc/self/status").text.splitlines()
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    assert {status[one] for one in ("SigBlk", "SigIgn", "SigCgt")} == {"0" * 16}
 
 
 def test_exit_codes(bench):

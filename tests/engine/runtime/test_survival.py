@@ -72,7 +72,8 @@ def test_an_end_of_the_engine_before_go_leaves_nothing(bench):
     async def whole():
         async with bench.launched() as launcher:
             process = await launcher.launch(bench.spec("true"))
-            pid = process.pid
+            pid, shim = process.pid, shim_of(process.pid)
+        await gone(shim)
         await gone(pid)
 
     asyncio.run(whole())

@@ -89,8 +89,11 @@ class EngineUnderTest:
         return file.read_text("utf-8", "replace") if file.exists() else ""
 
     def left_over(self) -> list[str]:
-        """Whatever of this engine is still in the kernel: processes, links, cgroups."""
-        found = []
+        """Whatever of this engine is still in the kernel: processes, links."""
+        from dockerlab.engine.config import from_environment
+
+        bridge = from_environment(self.environment).bridge
+        found = [f"link {bridge}"] if Path("/sys/class/net", bridge).exists() else []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 command = (process / "cmdline").read_bytes()

@@ -20,21 +20,21 @@ from dockerlab.engine.model.image import (
     HistoryStep,
     Image,
     ImageRow,
-    ImageUser,
     Layer,
     Removal,
     RemovalStep,
 )
+from dockerlab.engine.store import removal
 from dockerlab.engine.store.blobs import Blobs
 from dockerlab.engine.store.db import Database
 from dockerlab.engine.store.layers import Layers
 from dockerlab.engine.store.records import Table
+from dockerlab.engine.store.removal import Removing
 from dockerlab.errors import Conflict, DockerlabError, Failed, InvalidRequest, NotFound
 from dockerlab.oci import digests, documents, names
 from dockerlab.oci.names import Reference
 
-Users = Callable[[str], Sequence[ImageUser]]
-"""Says which containers were made from an image id."""
+Users = removal.Users
 
 # `Images.list` hides the type of that name inside the class.
 _Images = list[Image]
@@ -155,6 +155,11 @@ class Images:
     def children_of(self, image_id: str) -> _Images:
         """Return the images built on this one."""
         return [image for image in list(self._images.values()) if image.parent == image_id]
+
+    def parent_of(self, image_id: str) -> str:
+        """Return the id of the image it was built on, or ""."""
+        row = self.rows.get(image_id)
+        return row.parent if row else ""
 
     def is_dangling(self, image_id: str) -> bool:
         """Tell whether an image has no name and nothing built on it."""
@@ -321,7 +326,7 @@ class Images:
         """
         with self.lock:
             image = self.resolve(name)
-            work = _Removing(self, users, force=force, prune_parents=prune_parents)
+            work = Removing(self, users, force=force, prune_parents=prune_parents)
             if self.is_id(image, name):
                 work.by_id(image.id)
             else:
@@ -396,98 +401,9 @@ class Images:
         return needed
 
 
-class _Removing:
-    """One removal: the rules of Docker, in their order."""
-
-    def __init__(self, images: Images, users: Users, *, force: bool, prune_parents: bool) -> None:
-        self._images, self._users = images, users
-        self._force, self._prune_parents = force, prune_parents
-        self.steps: list[RemovalStep] = []
-        self.freed = 0
-
-    def by_reference(self, image_id: str, name: str) -> None:
-        references = self._images.references_of(image_id)
-        users = self._users(image_id)
-        if users and not self._force and _is_single(references):
-            raise Conflict(
-                f'conflict: unable to remove repository reference "{name}" (must force) - '
-                f"container {users[0].container_id[:12]} is using its referenced image "
-                f"{digests.short(image_id)}",
-                hint="Remove the container first, or use force.",
-            )
-        gone = names.parse_complete(name)
-        if gone.digest:
-            gone = gone.with_digest(gone.digest)
-        self._untag(image_id, gone)
-        left = self._images.references_of(image_id)
-        same = [r for r in left if r.name == gone.name]
-        if not gone.digest and all(r.digest for r in same):
-            for reference in same:
-                self._untag(image_id, reference)
-                left.remove(reference)
-        if not left:
-            self._delete(image_id, force=self._force, quiet=True)
-
-    def by_id(self, image_id: str) -> None:
-        references = self._images.references_of(image_id)
-        if _is_single(references):
-            self._refuse_conflict(image_id, force=self._force, check_names=False)
-            for reference in references:
-                self._untag(image_id, reference)
-        self._delete(image_id, force=self._force, quiet=False)
-
-    def _untag(self, image_id: str, reference: Reference) -> None:
-        self._images.untag_sync(reference)
-        step = RemovalStep(kind="untagged", name=reference.familiar, image_id=image_id)
-        self.steps.append(step)
-
-    def _delete(self, image_id: str, *, force: bool, quiet: bool) -> None:
-        try:
-            self._refuse_conflict(image_id, force=force, check_names=True)
-        except Conflict:
-            # After an untag only what nobody could find again is worth an error.
-            if quiet and (not self._images.is_dangling(image_id) or self._users(image_id)):
-                return
-            raise
-        parent = (self._images.get(image_id) or _gone(image_id)).parent
-        for reference in self._images.references_of(image_id):
-            self._untag(image_id, reference)
-        self.freed += self._images.drop(image_id)
-        self.steps.append(RemovalStep(kind="deleted", name=image_id, image_id=image_id))
-        if self._prune_parents and parent and self._images.get(parent):
-            self._delete(parent, force=False, quiet=True)
-
-    def _refuse_conflict(self, image_id: str, *, force: bool, check_names: bool) -> None:
-        users = self._users(image_id)
-        running = next((user for user in users if user.running), None)
-        if self._images.children_of(image_id):
-            raise _conflict(image_id, "cannot be forced", "image has dependent child images")
-        if running:
-            why = f"image is being used by running container {running.container_id[:12]}"
-            raise _conflict(image_id, "cannot be forced", why)
-        if force:
-            return
-        if check_names and self._images.references_of(image_id):
-            why = "image is referenced in multiple repositories"
-            raise _conflict(image_id, "must be forced", why)
-        if users:
-            why = f"image is being used by stopped container {users[0].container_id[:12]}"
-            raise _conflict(image_id, "must be forced", why)
-
-
 def _key(reference: Reference) -> str:
     """Name a row; where there is a digest, the tag is only decoration."""
     return f"{reference.name}@{reference.digest}" if reference.digest else str(reference)
-
-
-def _is_single(references: Sequence[Reference]) -> bool:
-    """Tell whether there is at most one tag, and every digest is of its repository."""
-    tags = [reference for reference in references if not reference.digest]
-    return len(tags) <= 1 and len({reference.name for reference in references}) <= 1
-
-
-def _conflict(image_id: str, how: str, why: str) -> Conflict:
-    return Conflict(f"conflict: unable to delete {digests.short(image_id)} ({how}) - {why}")
 
 
 def _no_such_image(name: str) -> NotFound:

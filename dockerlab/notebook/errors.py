@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from dockerlab.commands.failures import spelled
 from dockerlab.commands.results import Ran
@@ -57,8 +57,3 @@ def readable(act: Callable[_P, _T]) -> Callable[_P, _T]:
             raise shown(Failed("interrupted")) from None
 
     return guarded
-
-
-def tidy(error: Any) -> str:
-    """One line for places that have no room for two."""
-    return f"{error.message} ({error.hint})" if error.hint else str(error.message)

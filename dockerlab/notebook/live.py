@@ -43,8 +43,9 @@ class Live:
         target.flush()
 
     def note(self, text: str) -> None:
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        # Not to standard error: notebooks paint that red, and nothing is wrong.
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
 
     def progress(self, event: Progress) -> None:
         if event.text:

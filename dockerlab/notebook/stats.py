@@ -84,7 +84,7 @@ class StatsView(View):
         with self._changed:
             self._changed.notify_all()
         if self._widget is not None:
-            self._widget.send({"kind": "end"})
+            self._widget.end(self.samples)
         if self._handle is not None:
             data, metadata = self._repr_mimebundle_()
             self._handle.update(data, metadata=metadata, raw=True)

@@ -96,7 +96,10 @@ function render({ model, el }: Place): () => void {
   const heard = (message: Sample): void => {
     if (message.kind === 'sample') {
       take(message);
-    } else if (message.kind === 'end') {
+    }
+  };
+  const ended = (): void => {
+    if (model.get('ended')) {
       stop.disabled = true;
       status.textContent = 'ended; the figures stay';
     }
@@ -111,8 +114,11 @@ function render({ model, el }: Place): () => void {
   }
   ((model.get('first') as Sample[]) ?? []).forEach(take);
   model.on('msg:custom', heard);
+  model.on('change:ended', ended);
+  ended();
   return () => {
     model.off('msg:custom', heard);
+    model.off('change:ended', ended);
     cancelAnimationFrame(waiting);
     cpu?.destroy();
     memory?.destroy();

@@ -13,6 +13,8 @@ from typing import Any
 from dockerlab.commands.stats import Sample
 from dockerlab.notebook.widgets import drawing
 
+_KEPT = 1200  # samples a page is sent to begin with
+
 
 def chart(names: Sequence[str], samples: Sequence[Sample], stop: Callable[[], None]) -> Any:
     """A chart of these containers; None where the front end was not built."""
@@ -60,10 +62,16 @@ def _kind() -> Any:
         _esm = path
         names = traitlets.List(traitlets.Unicode()).tag(sync=True)
         first: Any = traitlets.List().tag(sync=True)
+        ended = traitlets.Bool(False).tag(sync=True)
 
         def push(self, sample: Sample) -> None:
             """Send one sample; each container has one a second, well below what a page takes."""
             self.send(message(sample))
+
+        def end(self, samples: Sequence[Sample]) -> None:
+            """Keep what was measured, for pages that are drawn from now on."""
+            self.first = [message(sample) for sample in samples[-_KEPT:]]
+            self.ended = True
 
         def __repr__(self) -> str:
             return f"stats of {', '.join(self.names)}"

@@ -101,7 +101,7 @@ def test_addresses_of_ones_choice():
     for address in ("10.0.0.9", "10.0.0.1"):
         with pytest.raises(Forbidden, match="Address already in use"):
             addresses.check_asked(address, [given_pool], {"10.0.0.9"})
-    with pytest.raises(InvalidRequest, match="no configured subnet contains IP address 10.1.0.1"):
+    with pytest.raises(InvalidRequest, match=r"contains IP address 10\.1\.0\.1"):
         addresses.check_asked("10.1.0.1", [given_pool], set())
     with pytest.raises(InvalidRequest, match="only when connecting to networks with user config"):
         addresses.check_asked("172.18.0.5", [ours], set())

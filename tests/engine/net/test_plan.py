@@ -45,9 +45,7 @@ def test_a_bridge_and_what_the_table_says_of_it():
         "add element peers { br-abababababab . br-abababababab }; "
         "add element masqueraded { br-abababababab }"
     )
-    closed = a_network(
-        internal=True, options={"com.docker.network.bridge.enable_icc": "false"}
-    )
+    closed = a_network(internal=True, options={"com.docker.network.bridge.enable_icc": "false"})
     assert plan.rules_of(closed).describe() == (
         "add element bridges { br-abababababab }; add element internal { br-abababababab }"
     )

@@ -104,17 +104,6 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _text(value: Any) -> Any:
-    # Half a surrogate pair can be written in JSON, but nowhere else; Go reads it as U+FFFD.
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("utf-8", "replace").decode("utf-8") if _is_broken(value) else value
-    return value
-
-
-def _is_broken(value: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in value)
-
-
 @cache
 def _struct_pass(kind: type) -> _Pass:
     """The pass over one struct's object, made once from the struct's own fields."""
@@ -146,8 +135,6 @@ def _pass_for(kind: inspect.Type) -> _Pass:
     match kind:
         case inspect.IntType():
             over = _number
-        case inspect.StrType():
-            over = _text
         case inspect.StructType(cls=cls):
             over = _struct_pass(cls)
         case inspect.UnionType(types=types):
@@ -190,7 +177,7 @@ def _map_pass(item_type: inspect.Type) -> _Pass:
     def over(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {_text(key): zero() if item is None else inner(item) for key, item in value.items()}
+        return {key: zero() if item is None else inner(item) for key, item in value.items()}
 
     return over
 

@@ -99,7 +99,8 @@ class _Handlers:
         since, until = request.query.text("since"), request.query.text("until")
         subscription = self._events.subscribe(
             since_ns=parse_moment(since, now_ns) if since else 0,
-            until_ns=parse_moment(until, now_ns) if until else 0,
+            # 0 would mean "never", and a client may well say "until 1970".
+            until_ns=max(1, parse_moment(until, now_ns)) if until else 0,
             filters=request.query.filters(),
         )
         return Stream(_lines(subscription))

@@ -15,6 +15,7 @@ from dockerlab.engine.api import image_transfers
 from dockerlab.engine.api import images as images_api
 from dockerlab.engine.api import networks as networks_api
 from dockerlab.engine.api import streams as streams_api
+from dockerlab.engine.api import usage as usage_api
 from dockerlab.engine.api import volumes as volumes_api
 from dockerlab.engine.build.builder import Rooms as BuildRooms
 from dockerlab.engine.build.cache_keys import BuildCache
@@ -82,6 +83,7 @@ async def furnish(
             *builds_api.routes(builds),
             *networks_api.routes(rooms.networks, Connections(rooms, containers.directory)),
             *volumes_api.routes(rooms.volumes),
+            *usage_api.routes(images, looks, rooms.volumes, builds),
         ],
         containers=containers.directory.all,
         clean=clean,

@@ -97,6 +97,7 @@ def test_auth_refuses_what_no_registry_could_mean(engine: Any) -> None:
 def test_events_that_are_over(engine: Any) -> None:
     now = int(time.time())
     assert ask(engine, "GET", f"/events?since={now - 10}&until={now - 5}") == (200, b"")
+    assert ask(engine, "GET", "/events?until=0") == (200, b"")
     status, document = ask(engine, "GET", "/events?since=yesterday")
     assert status == 400
     assert document["message"] == 'failed to parse value as time or duration: "yesterday"'
@@ -107,3 +108,13 @@ def test_events_that_are_over(engine: Any) -> None:
 def test_layers_of_a_missing_image(engine: Any) -> None:
     status, document = ask(engine, "GET", "/dockerlab/v1/images/no/such/layers")
     assert (status, document["message"]) == (404, "No such image: no/such:latest")
+
+
+def test_usage(engine: Any) -> None:
+    status, document = ask(engine, "GET", "/v1.41/system/df?type=ignored")
+    assert status == 200
+    assert {"LayersSize", "Images", "Containers", "Volumes", "BuildCache"} <= set(document)
+    status, document = ask(engine, "GET", "/system/df?type=volume")
+    assert (document["Images"], type(document["Volumes"])) == (None, list)
+    status, document = ask(engine, "GET", "/system/df?type=foo")
+    assert (status, document["message"]) == (400, "unknown object type: foo")

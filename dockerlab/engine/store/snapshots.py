@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dockerlab.engine.linux import mounts
 from dockerlab.engine.model.image import Layer, chain_of
 from dockerlab.engine.model.rootfs import Directory, Overlay, Rootfs
-from dockerlab.engine.store import pack
+from dockerlab.engine.store import copies, pack
 from dockerlab.engine.store.layers import Layers
 from dockerlab.engine.store.stack import Stack
 from dockerlab.errors import NotFound
@@ -49,6 +50,7 @@ class Snapshots:
         self.folder = root / "containers"
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._layers = layers
+        self.copies = not _carries_overlay(root / "tmp")
         self._init_layers: dict[str, Layer] = {}
 
     def path(self, container_id: str) -> Path:
@@ -72,6 +74,8 @@ class Snapshots:
         for name, mode in (("upper", 0o755), ("work", 0o700)):
             (folder / name).mkdir(mode=mode, parents=True, exist_ok=True)
         folder.chmod(0o700)
+        if self.copies:
+            self._copy(folder / "upper", [*layers, init])
         self._dress_root(folder / "upper", layers)
         return self.rootfs(container_id, volatile=volatile)
 
@@ -85,6 +89,8 @@ class Snapshots:
         folder = self.path(container_id)
         if not held or not (folder / "upper").is_dir():
             raise NotFound(f"container {container_id[:12]} has no writable layer")
+        if self.copies:
+            return Directory(path=str(folder / "upper"))
         return Overlay(
             layers_dir=str(self._layers.folder),
             lowers=tuple(layer.lower for layer in reversed(held)),
@@ -118,16 +124,30 @@ class Snapshots:
     def changes(self, container_id: str) -> list[Change]:
         """List what a container changed, as `docker diff` does."""
         held = self._layers.held_by(f"container:{container_id}")
-        return self._layers.changes(str(self.path(container_id) / "upper"), held)
+        upper = self.path(container_id) / "upper"
+        if not self.copies:
+            return self._layers.changes(str(upper), held)
+        with self._layers.stack(held) as stack, _opened(upper) as root:
+            return copies.diff(root, stack)
 
     def commit(self, container_id: str) -> Layer:
         """Make a layer of what a container changed; the container keeps its own."""
-        upper = str(self.path(container_id) / "upper")
-        return self._layers.commit(upper, parents=self.image_layers(container_id), move=False)
+        upper = self.path(container_id) / "upper"
+        parents = self.image_layers(container_id)
+        if not self.copies:
+            return self._layers.commit(str(upper), parents=parents, move=False)
+        with _opened(upper) as root:
+            items = copies.changed_items(root, self.changes(container_id))
+            return self._layers.pack(items, parents=parents)
 
     def sizes(self, container_id: str) -> int:
         """Return the bytes of the files that a container wrote."""
-        return _size_below(self.path(container_id) / "upper", set())
+        upper = self.path(container_id) / "upper"
+        if not self.copies:
+            return _size_below(upper, set())
+        changed = [upper / change.path.lstrip("/") for change in self.changes(container_id)]
+        statuses = [path.lstat() for path in changed if path.is_symlink() or path.exists()]
+        return sum(status.st_size for status in statuses if stat.S_ISREG(status.st_mode))
 
     @contextmanager
     def merged(self, rootfs: Rootfs, *, writable: bool = False) -> Iterator[int]:
@@ -141,19 +161,13 @@ class Snapshots:
             A descriptor of the root directory, good for paths below it.
         """
         if isinstance(rootfs, Directory):
-            descriptor = os.open(rootfs.path, _LIST)
-            try:
-                yield descriptor
-            finally:
-                os.close(descriptor)
+            with _opened(Path(rootfs.path)) as root:
+                yield root
             return
         mount = self._overlay(rootfs, writable=writable)
         try:
-            descriptor = os.open(f"/proc/self/fd/{mount}", _LIST)
-            try:
-                yield descriptor
-            finally:
-                os.close(descriptor)
+            with _opened(Path(f"/proc/self/fd/{mount}")) as root:
+                yield root
         finally:
             os.close(mount)
 
@@ -175,17 +189,27 @@ class Snapshots:
     @contextmanager
     def image_root(self, layers: Sequence[Layer]) -> Iterator[int]:
         """Look at the tree of an image's layers (bottom first), read-only."""
+        if self.copies:
+            with tempfile.TemporaryDirectory(dir=self.folder.parent / "tmp") as name:
+                self._copy(Path(name), layers)
+                with _opened(Path(name)) as root:
+                    yield root
+            return
         lowers = [f"{self._layers.folder}/{layer.lower}" for layer in reversed(layers)]
         lowers += [str(self._empty())] * max(0, 2 - len(lowers))
         mount = mounts.detached_overlay(dict.fromkeys(lowers))
         try:
-            descriptor = os.open(f"/proc/self/fd/{mount}", _LIST)
-            try:
-                yield descriptor
-            finally:
-                os.close(descriptor)
+            with _opened(Path(f"/proc/self/fd/{mount}")) as root:
+                yield root
         finally:
             os.close(mount)
+
+    def _copy(self, target: Path, layers: Sequence[Layer]) -> None:
+        with ExitStack() as opened:
+            sources = [
+                opened.enter_context(_opened(self._layers.path(layer) / "fs")) for layer in layers
+            ]
+            copies.lay(opened.enter_context(_opened(target)), sources)
 
     def _init_layer(self, layers: Sequence[Layer]) -> Layer:
         """Make, or find, the layer of mount points that these layers lack."""
@@ -204,6 +228,28 @@ class Snapshots:
         root = next((layer.root for layer in reversed(layers) if layer.root), (0o755, 0, 0))
         os.chown(upper, root[1], root[2])
         upper.chmod(root[0])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, _LIST)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _carries_overlay(folder: Path) -> bool:
+    """Try an overlay; another overlay, NFS or a kernel without it says no."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        for part in ("lower", "upper", "work"):
+            Path(name, part).mkdir()
+        try:
+            parts = [str(Path(name, part)) for part in ("lower", "upper", "work")]
+            os.close(mounts.detached_overlay(parts[:1], upper=parts[1], work=parts[2]))
+        except OSError:
+            return False
+        return True
 
 
 def _lacks(stack: Stack, path: bytes) -> bool:

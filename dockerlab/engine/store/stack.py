@@ -59,6 +59,20 @@ class Stack:
         with self.look(path) as seen:
             return seen.status if seen else None
 
+    def children(self, path: bytes) -> set[bytes]:
+        """List the names that show in a directory; nothing when there is none."""
+        with ExitStack() as opened:
+            here = self._roots
+            for part in path.split(b"/") if path else ():
+                here = self._below(here, part, opened)
+            shown: dict[bytes, bool] = {}
+            for folder in here:
+                for name in os.listdir(folder):
+                    base = os.fsencode(name)
+                    if base not in shown:
+                        shown[base] = not is_whiteout(os.lstat(base, dir_fd=folder))
+            return {name for name, visible in shown.items() if visible}
+
     def names(self) -> list[bytes]:
         """List every name at the root of any layer."""
         found = {os.fsencode(name) for root in self._roots for name in os.listdir(root)}

@@ -83,7 +83,7 @@ class _Job:
     task: asyncio.Task[Layer] | None = None
     given_up: bool = False
     _done: threading.Event = field(default_factory=threading.Event)
-    _layer: Layer | None = None
+    layer: Layer | None = None
 
     @property
     def id(self) -> str:
@@ -95,15 +95,15 @@ class _Job:
             report(self.id, status, current, total)
 
     def finish(self, layer: Layer | None) -> None:
-        self._layer = layer
+        self.layer = layer
         self._done.set()
 
     def result(self) -> Layer:
         """Wait in a worker thread."""
         self._done.wait()
-        if self._layer is None:
+        if self.layer is None:
             raise Failed(f"a layer below failed: {self.blob.digest}")
-        return self._layer
+        return self.layer
 
 
 class Puller:
@@ -127,11 +127,24 @@ class Puller:
         self._threads.shutdown()
 
     async def pull(
-        self, registry: Registry, reference: Reference, resolved: Resolved, report: Report
-    ) -> Pulled:
-        """Bring the config and every layer of a resolved image.
+        self,
+        registry: Registry,
+        reference: Reference,
+        resolved: Resolved,
+        *,
+        report: Report,
+        keep: Callable[[Pulled], T],
+    ) -> T:
+        """Bring the config and every layer of a resolved image, and have an image made of them.
 
         When the caller is cancelled, layers that nobody else wants are given up.
+
+        Args:
+            registry: where from.
+            reference: the name it has there.
+            resolved: what the name means for this machine.
+            report: told of every layer's state.
+            keep: makes the image, in a worker thread; until it returns nobody removes a layer.
 
         Raises:
             Failed: a layer is not to be had, or is not what its digests say.
@@ -139,17 +152,40 @@ class Puller:
         manifest = resolved.manifest
         raw, config = await self._in_thread(fetch_config, registry, reference, manifest)
         wanted = list(zip(manifest.layers, config.rootfs.diff_ids, strict=True))
-        found = self._present(config.rootfs.diff_ids)
-        for blob, _ in wanted[: len(found)]:
-            report(digests.short(blob.digest), "Already exists", 0, 0)
-        keys = digests.chain_ids(config.rootfs.diff_ids)
         jobs: list[_Job] = []
+        try:
+            with self._layers.lease():
+                found = self._present(config.rootfs.diff_ids)
+                for blob, _ in wanted[: len(found)]:
+                    report(digests.short(blob.digest), "Already exists", 0, 0)
+                await self._bring_all(
+                    wanted, found, jobs, registry=registry, reference=reference, report=report
+                )
+                layers = (*found, *(job.result() for job in jobs))
+                pulled = Pulled(config_raw=raw, config=config, layers=layers)
+                return await self._in_thread(keep, pulled)
+        except BaseException:
+            # Layers that came whole have no image to belong to.
+            whole = [job.layer.number for job in jobs if job.layer is not None]
+            await self._in_thread(self._layers.collect, whole)
+            raise
+
+    async def _bring_all(
+        self,
+        wanted: Sequence[tuple[Descriptor, str]],
+        found: Sequence[Layer],
+        jobs: list[_Job],
+        *,
+        registry: Registry,
+        reference: Reference,
+        report: Report,
+    ) -> None:
+        keys = digests.chain_ids([diff_id for _, diff_id in wanted])
         try:
             for key, (blob, diff_id) in list(zip(keys, wanted, strict=True))[len(found) :]:
                 job = self._watch(key, blob, diff_id, report)
                 if job.task is None:
-                    below = _Below(found, tuple(jobs))
-                    work = self._run(job, below, registry, reference)
+                    work = self._run(job, _Below(found, tuple(jobs)), registry, reference)
                     job.task = asyncio.create_task(work, name=f"pull layer {job.id}")
                 jobs.append(job)
             await _all([job.task for job in jobs if job.task])
@@ -161,8 +197,6 @@ class Puller:
             leaving = [job.task for job in jobs if job.task and not job.reports]
             # What is given up must be gone before we say so.
             await asyncio.gather(*leaving, return_exceptions=True)
-        layers = (*found, *(job.result() for job in jobs))
-        return Pulled(config_raw=raw, config=config, layers=layers)
 
     def _present(self, diff_ids: Sequence[str]) -> list[Layer]:
         """The layers at the bottom that are here already."""

@@ -34,7 +34,7 @@ from dockerlab.engine.registry.auth import (
     parse_challenges,
 )
 from dockerlab.engine.registry.remote_errors import RegistryAnswer, answer_of, describe
-from dockerlab.errors import DockerlabError, Failed, Unauthenticated
+from dockerlab.errors import DockerlabError, Failed
 
 MAX_REDIRECTS: Final = 10
 MAX_DOCUMENT: Final = 4 << 20
@@ -181,20 +181,6 @@ class Registry:
             if not self._base:
                 self._base = self._find_base()
             return self._base
-
-    def check_credentials(self) -> None:
-        """Ask the registry whether it takes what we have.
-
-        Raises:
-            Unauthenticated: it does not.
-        """
-        answer = self.document("/v2/", scopes=())
-        if answer.status in {401, 403}:
-            url = f"{self.base()}/v2/"
-            raise Unauthenticated(
-                f'Get "{url}": unauthorized: incorrect username or password',
-                hint="Check user and password for this registry.",
-            )
 
     # -- how it is done -----------------------------------------------------------------------
 

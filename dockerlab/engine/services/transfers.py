@@ -135,9 +135,13 @@ class Transfers:
         shown = reference.digest or reference.tag
         tell(progress.status(f"Pulling from {reference.path}", id=shown))
         lines = _Lines(tell)
-        with self._store.layers.lease():
-            pulled = await self._puller.pull(registry, reference, resolved, lines.report)
-            image = await asyncio.to_thread(self._keep, reference, resolved, pulled)
+        image = await self._puller.pull(
+            registry,
+            reference,
+            resolved,
+            report=lines.report,
+            keep=lambda pulled: self._keep(reference, resolved, pulled),
+        )
         self._images.announce("pull", image, reference.familiar_name, reference.familiar)
         tell(progress.status(f"Digest: {resolved.digest}"))
         same = before is not None and before.id == image.id
@@ -326,18 +330,6 @@ class Transfers:
     ) -> list[Found]:
         """Find repositories by a word."""
         return await asyncio.to_thread(search, term, limit, credentials, self._rules)
-
-    async def log_in(self, domain: str, credentials: Credentials) -> None:
-        """Find out whether a registry takes these credentials.
-
-        Raises:
-            Unauthenticated: it does not.
-        """
-        registry = Registry(domain, credentials, self._rules)
-        try:
-            await asyncio.to_thread(registry.check_credentials)
-        finally:
-            await asyncio.to_thread(registry.close)
 
 
 class _Lines:

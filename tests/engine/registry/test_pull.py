@@ -109,10 +109,16 @@ class World:
         registry = Registry(reference.domain, rules=rules or Rules(delay_s=0.01, tries=2))
         try:
             resolved = await asyncio.to_thread(resolve, registry, reference, HERE)
-            return await puller.pull(registry, reference, resolved, self._report)
+            return await puller.pull(
+                registry, reference, resolved, report=self._report, keep=self._keep
+            )
         finally:
             await puller.close()
             registry.close()
+
+    def _keep(self, pulled: Pulled) -> Pulled:
+        self.layers.hold(f"image:{digest(pulled.config_raw)}", pulled.layers)
+        return pulled
 
     def _report(self, name: str, status: str, current: int, total: int) -> None:
         if not self.said or self.said[-1] != (name, status):
@@ -299,6 +305,7 @@ def test_lies_leave_nothing(
             world.pull(server.address)
     assert text in caught.value.message
     world.assert_clean()
+    assert world.layers.numbers_on_disk() == set()
 
 
 def test_two_pulls_share_one_download(world: World, offer: Offer) -> None:
@@ -313,7 +320,11 @@ def test_two_pulls_share_one_download(world: World, offer: Offer) -> None:
             for name in ("a:latest", "a:other", "a:latest"):
                 reference = names.parse_complete(f"{address}/{name}")
                 resolved = await asyncio.to_thread(resolve, registry, reference, HERE)
-                found.append(puller.pull(registry, reference, resolved, world._report))
+                found.append(
+                    puller.pull(
+                        registry, reference, resolved, report=world._report, keep=world._keep
+                    )
+                )
             return list(await asyncio.gather(*found))
         finally:
             await puller.close()
@@ -342,7 +353,9 @@ def test_a_cancelled_pull_leaves_at_most_a_part(world: World, offer: Offer) -> N
         registry = Registry(address)
         reference = names.parse_complete(f"{address}/a")
         resolved = await asyncio.to_thread(resolve, registry, reference, HERE)
-        task = asyncio.create_task(puller.pull(registry, reference, resolved, report))
+        task = asyncio.create_task(
+            puller.pull(registry, reference, resolved, report=report, keep=world._keep)
+        )
         await reached.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

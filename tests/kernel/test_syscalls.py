@@ -94,7 +94,8 @@ def test_setns():
 def test_small_promises():
     def work():
         syscalls.set_parent_death_signal(9)
-        syscalls.set_child_subreaper()
+        syscalls.set_name("a-very-long-name-indeed")
+        assert Path("/proc/self/comm").read_text() == "a-very-long-nam\n"
         syscalls.set_no_new_privileges()
         syscalls.clear_ambient_capabilities()
         syscalls.drop_bounding_capability(capabilities.NUMBERS["CAP_SYS_TIME"])

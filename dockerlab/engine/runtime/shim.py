@@ -41,6 +41,7 @@ def run(control: socket.socket, plan: dict[str, Any], joined: int) -> NoReturn:
     try:
         gc.enable()  # the zygote switched it off to keep its pages shared
         os.setsid()
+        syscalls.set_name("dockerlab-shim")
         shim = Shim(control, plan)
         shim.clone(joined)
         shim.serve()
@@ -53,10 +54,8 @@ def run(control: socket.socket, plan: dict[str, Any], joined: int) -> NoReturn:
 
 
 def _report(control: socket.socket, text: str) -> None:
-    try:
+    with suppress(OSError):  # nobody is left to hear it
         packets.send(control, {"event": "failed", "error": text})
-    except OSError:
-        sys.stderr.write(f"shim: {text}\n")
 
 
 _EARLY = {"error": "init ended early", "bare": False}
@@ -341,8 +340,8 @@ class Shim:
         if self._state == "created":
             # It ended before anybody said go: nothing ran.
             self._failure = self._failure or dict(_EARLY)
-            self._broadcast({"event": "failed", **self._failure})
             self._clean_up()
+            self._broadcast({"event": "failed", **self._failure})
             self._leave()
         self._exit = {"code": code, "finished_ns": time.time_ns(), "oom": self._oom_killed()}
         self._state = "ending"
@@ -368,16 +367,20 @@ class Shim:
         """Everything is read: record the end, clear the place, and only then tell anybody."""
         assert self._exit is not None
         self._state = "over"
-        if self._log is not None:
-            self._log.close()
+        with suppress(OSError):  # a full disk must not hide the end from an engine that listens
+            if self._log is not None:
+                self._log.close()
+            self._write_exit()
+        self._clean_up()
+        self._broadcast({"event": "exit", **self._exit})
+        self._streams.end()
+
+    def _write_exit(self) -> None:
         path = self._facts["exit_path"]
         if path:
             with open(f"{path}.new", "w", encoding="ascii") as file:
                 file.write(json.dumps(self._exit))
             os.rename(f"{path}.new", path)
-        self._clean_up()
-        self._broadcast({"event": "exit", **self._exit})
-        self._streams.end()
 
     def _broadcast(self, document: dict[str, Any]) -> None:
         for control in tuple(self._controls.values()):

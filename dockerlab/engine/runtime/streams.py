@@ -255,7 +255,8 @@ class Streams:
             return False
         stream = self._outputs[descriptor]
         if self._log is not None:
-            self._log(stream, data, time.time_ns())
+            with suppress(OSError):  # a full disk costs records, not the program
+                self._log(stream, data, time.time_ns())
         for client in tuple(self._clients):
             client.give(stream, data)
         if not self._paused and any(one.behind > _CLIENT_BYTES for one in self._clients):

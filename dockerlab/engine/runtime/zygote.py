@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import socket
-import sys
 from typing import Any, NoReturn
 
 from dockerlab.engine.linux import syscalls
@@ -41,6 +40,7 @@ def main(arguments: list[str]) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    syscalls.set_name("dockerlab-zygote")
     gc.disable()
     gc.freeze()
     packets.send(engine, {"ready": os.getpid()})
@@ -58,12 +58,14 @@ def main(arguments: list[str]) -> NoReturn:
 
 def _be(document: dict[str, Any], descriptors: list[int], entries: dict[str, Any]) -> NoReturn:
     try:
+        # What outlives the engine must not keep its log or a pipe of its starter open.
+        os.dup2(0, 2)
         request = json.loads(packets.unseal(descriptors[1]))
         if document["be"] == "shim":
             joined = descriptors[2] if len(descriptors) > 2 else -1
             shim.run(socket.socket(fileno=descriptors[0]), request, joined)
         os.setsid()
+        syscalls.set_name(f"dockerlab-{document['be']}")
         entries[document["be"]](request, descriptors[0], descriptors[2])
-    except BaseException as error:  # noqa: BLE001 - a fork must never fall back into the loop
-        sys.stderr.write(f"{document.get('be')}: {type(error).__name__}: {error}\n")
-    os._exit(1)
+    finally:
+        os._exit(1)  # a fork must never fall back into the loop

@@ -24,7 +24,7 @@ from dockerlab.engine.build.context import Context
 from dockerlab.engine.build.request import BuildRequest
 from dockerlab.engine.services.bodies import with_body
 from dockerlab.engine.services.events import Events
-from dockerlab.engine.store.images import Users
+from dockerlab.engine.store.removal import Users
 from dockerlab.errors import Conflict, InvalidRequest, NotFound
 from dockerlab.oci import names
 from dockerlab.oci.names import Reference
@@ -47,6 +47,7 @@ class Builds:
         self._users = users
         self._events = events
         self._running: dict[str, asyncio.Task[Any]] = {}
+        self._discarding: set[asyncio.Task[None]] = set()
         self._sweeping = asyncio.Lock()
         self._swept = False
 
@@ -77,9 +78,18 @@ class Builds:
             try:
                 await self._build(request, context, tell, tags)
             finally:
-                await asyncio.to_thread(context.discard)
+                self._discard(context)
         finally:
             self._running.pop(build_id, None)
+
+    def _discard(self, context: Context) -> None:
+        """Remove a context's files behind the client's back: thousands of them take a while.
+
+        What an engine's end interrupts, the next one's start removes: it empties tmp/.
+        """
+        task = asyncio.create_task(asyncio.to_thread(context.discard), name="discard a context")
+        self._discarding.add(task)
+        task.add_done_callback(self._discarding.discard)
 
     async def _sweep(self) -> None:
         """Before the first build: remove what builds of a killed engine left."""

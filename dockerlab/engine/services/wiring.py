@@ -56,7 +56,6 @@ class Wiring:
         self._networks: Callable[[], Sequence[Network]] = tuple
         self._endpoints: Callable[[], Sequence[Endpoint]] = tuple
         self.problem: DockerlabError | None = None
-        self.changed_forwarding = False
 
     async def start(
         self,
@@ -202,11 +201,14 @@ class Wiring:
         )
 
     def _forward(self) -> None:
-        """Let the kernel pass packets between links, as every router must."""
+        """Let the kernel pass packets between links, as every router must.
+
+        Never switched off again: another engine on this machine may rely on it by now.
+        """
         try:
             if _FORWARDING.read_text().strip() == "0":
                 _FORWARDING.write_text("1")
-                self.changed_forwarding = True
+                _log.info("switched IPv4 forwarding of this machine on (net.ipv4.ip_forward)")
         except OSError as error:
             _log.warning("IPv4 forwarding stays off, containers reach nobody outside: %s", error)
 
@@ -266,9 +268,6 @@ class Wiring:
                 links.delete(port.name)
             links.delete(bridge)
         self._open_rules().clean()
-        if self.changed_forwarding:
-            _FORWARDING.write_text("0")
-            self.changed_forwarding = False
 
 
 def _problem(error: OSError) -> DockerlabError:

@@ -26,17 +26,20 @@ from dockerlab.engine.linux.syscalls import (
     unshare,
 )
 from dockerlab.engine.model.container import Container
-from dockerlab.engine.net import port_helper
+from dockerlab.engine.net import port_helper, replay_helper
 from dockerlab.engine.net.addresses import mac_of
 from dockerlab.engine.net.netlink import LOOPBACK_UP, ROUTE, Channel
 from dockerlab.engine.net.plan import AddAddress, AddRoute, LinkUp, MakeBridge, MakePair
 from dockerlab.engine.services.networks import Networks
 from dockerlab.engine.store.db import Database
-from dockerlab.errors import Failed, Forbidden
+from dockerlab.errors import Failed, Forbidden, Unsupported
 from dockerlab.wire.documents import (
+    IPAM,
     ContainerConfig,
+    EndpointIPAMConfig,
     EndpointSettings,
     HostConfig,
+    IPAMConfig,
     NetworkCreate,
     PortBinding,
 )
@@ -494,6 +497,61 @@ async def test_ports_that_are_taken(tmp_path):
     assert ask_tcp("127.0.0.1", 8080).endswith("hello")
     assert lab.networks.listed(Filters({"type": ["builtin"]}))
     await lab.end()
+
+
+@in_a_host
+async def test_a_running_container_gets_another_interface(tmp_path):
+    lab = await Lab(tmp_path).start()
+    container, _, space = await lab.run(1)
+    pool = IPAM(config=(IPAMConfig(subnet="10.202.0.0/24"),))
+    await lab.networks.create(NetworkCreate(name="second", ipam=pool))
+    asked = EndpointSettings(ipam_config=EndpointIPAMConfig(ipv4_address="10.202.0.7"))
+    endpoint = await lab.networks.allocate(container, "second", asked)
+    assert (endpoint.interface, endpoint.address) == ("eth1", "10.202.0.7/24")
+    batch = await lab.networks.wire(endpoint, space.netns)
+    ours, theirs = socket.socketpair()
+    pid = fork()
+    if pid == 0:
+        request = {"netns": f"/proc/{space.pid}/ns/net", "messages": batch.hex()}
+        replay_helper.run(request, theirs.fileno(), os.pipe()[0])
+    theirs.close()
+    with ours, ours.makefile("rb") as file:
+        assert json.loads(file.readline()) == {"ok": True}
+    assert (await asyncio.to_thread(os.waitpid, pid, 0))[1] == 0
+    _, other, neighbour = await lab.run(2, "second")
+    assert neighbour.run(lambda: ask_tcp("10.202.0.7", 80)) == f"{other.ip}\nhello"
+    assert space.run(lambda: ask_tcp(other.ip, 80)) == "10.202.0.7\nhello"
+    await lab.networks.unwire(endpoint)
+    assert space.run(lambda: fails(lambda: ask_tcp(other.ip, 80, 0.3)))
+    await lab.end()
+
+
+@in_a_host
+async def test_without_the_right_bridges_are_refused_and_none_works(tmp_path):
+    from dockerlab.engine.net import links, rules
+
+    assert links.Links
+    assert rules.Rules
+    database = Database(tmp_path / "state.db")
+    networks = Networks(database, Events(), bridge="dlt0", subnet="10.201.0.0/24", table="dlt")
+    os.setuid(65534)
+    await networks.start()
+    await networks.start()
+    assert [one.name for one in networks.listed(Filters())] == ["host", "none", "bridge"]
+    assert networks.loopback() == LOOPBACK_UP
+    with pytest.raises(Unsupported, match="bridge networks are not available on this machine"):
+        await networks.allocate(Nobody(), "bridge")
+    with pytest.raises(Unsupported) as refused:
+        await networks.create(NetworkCreate(name="new"))
+    assert "Run the engine as root" in refused.value.hint
+    await networks.release(Nobody.id)
+    await networks.clean()
+    await networks.close()
+    database.close()
+
+
+class Nobody:
+    id, name = "9" * 64, "nobody"
 
 
 @in_a_host

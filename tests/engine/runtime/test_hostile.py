@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from pathlib import Path
@@ -89,3 +90,12 @@ def test_host_mounts_are_not_visible(bench):
     assert not [
         one for one in targets if not one.startswith(("/proc", "/dev", "/sys")) and one != "/"
     ]
+
+
+def test_the_interpreter_is_on_a_read_only_mount(bench):
+    async def whole():
+        async with bench.launched() as launcher:
+            return os.statvfs(f"/proc/{launcher._zygote.pid}/exe").f_flag
+
+    # While it runs a write is refused anyway (ETXTBSY); this holds afterwards, too.
+    assert asyncio.run(whole()) & os.ST_RDONLY

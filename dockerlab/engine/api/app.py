@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import struct
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
@@ -17,7 +20,7 @@ from urllib.parse import unquote
 from tornado import httputil
 from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 
 from dockerlab.engine.api.exchange import Exchange
 from dockerlab.engine.api.hijack import Hijacked
@@ -61,6 +64,7 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
+_UCRED = struct.Struct("iII")
 _MAX_HEAD_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 17
 # The limit of a route is counted by `Body`; tornado's own would answer without a message.
@@ -91,7 +95,7 @@ class App(httputil.HTTPServerConnectionDelegate):
     def server(self) -> HTTPServer:
         """The HTTP server, to be given listening sockets."""
         if self._server is None:
-            self._server = HTTPServer(
+            self._server = _OwnersServer(
                 self,
                 max_header_size=_MAX_HEAD_BYTES,
                 max_body_size=_NO_LIMIT,
@@ -138,6 +142,27 @@ class App(httputil.HTTPServerConnectionDelegate):
         if self._server is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._server.close_all_connections(), 1)
+
+
+class _OwnersServer(HTTPServer):
+    """Serves this user and root; a socket's permissions may have been widened by mistake."""
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Take a connection, or close it at once."""
+        if _may_connect(stream.socket):
+            super().handle_stream(stream, address)
+        else:
+            _log.warning("refused a connection of another user")
+            stream.close()
+
+
+def _may_connect(sock: socket.socket) -> bool:
+    if sock.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
+        return True
+    # struct ucred: pid, uid, gid. Source: man 7 unix.
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, user, _ = _UCRED.unpack(credentials)
+    return user in {0, os.geteuid()}
 
 
 async def _contained(work: Coroutine[Any, Any, None]) -> None:

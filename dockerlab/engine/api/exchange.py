@@ -164,6 +164,13 @@ class Exchange(httputil.HTTPMessageDelegate):
             self._task.cancel()
 
     async def _serve(self) -> None:
+        try:
+            await self._answered()
+        finally:
+            # What was not read of the body is waited for by nobody any more.
+            self._body.end(broken=True)
+
+    async def _answered(self) -> None:
         reply = await self._reply()
         if isinstance(reply, Stream):
             await self._stream(reply)
@@ -312,6 +319,11 @@ class _Raw:
 
     async def _stream_out(self, connection: Hijacked, reply: Stream) -> None:
         head = hijack.upgrade_head(reply.content_type, upgraded=False, extra=COMMON_HEADERS)
-        await connection.send(head)
-        async for piece in reply.pieces:
-            await connection.send(piece)
+        try:
+            await connection.send(head)
+            async for piece in reply.pieces:
+                await connection.send(piece)
+        finally:
+            close = getattr(reply.pieces, "aclose", None)
+            if close is not None:
+                await close()

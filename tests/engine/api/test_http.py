@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import socket
+import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -105,6 +109,7 @@ class Serving:
                 Route("GET", "/endless", self.endless),
                 Route("POST", "/slow", self.slow, cancel=True),
                 Route("DELETE", "/empty", self.empty),
+                Route("POST", "/unread", self.empty, stream_body=True),
             ]
         )
 
@@ -326,6 +331,18 @@ def test_bytes_after_the_upgrade(tmp_path: Path) -> None:
     serve(tmp_path, case)
 
 
+def test_a_body_that_nobody_reads(tmp_path: Path) -> None:
+    async def case(serving: Serving) -> None:
+        head = b"POST /unread HTTP/1.1\r\nContent-Length: 5000000\r\n"
+        assert (await serving.ask(head, b"x" * 5_000_000)).startswith(b"HTTP/1.1 204")
+        waiting = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        if waiting:
+            _, left = await asyncio.wait(waiting, timeout=5)
+            assert not left
+
+    serve(tmp_path, case)
+
+
 def test_keep_alive(tmp_path: Path) -> None:
     async def case(serving: Serving) -> None:
         def talk() -> None:
@@ -385,3 +402,35 @@ def test_cut_off_requests_leave_nothing(tmp_path: Path, data: bytes) -> None:
         assert (await serving.ask(b"GET /_ping HTTP/1.1\r\n" + CLOSE)).endswith(b"OK")
 
     serve(tmp_path, case)
+
+
+def test_other_users_are_refused() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else for a moment")
+    place = Path(tempfile.mkdtemp(prefix=f"dl{os.getpid()}-"))
+    program = (
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534);"
+        "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print('connected', flush=True);"
+        "s.sendall(b'GET /_ping HTTP/1.0\\r\\n\\r\\n'); print(s.recv(100))"
+    )
+
+    def widen() -> None:
+        # Somebody opened it to everybody, by mistake.
+        place.chmod(0o755)
+        (place / "s").chmod(0o666)
+
+    async def case(serving: Serving) -> None:
+        await asyncio.to_thread(widen)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-c", program, serving.path),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        output, _ = await process.communicate()
+        # Closed before or after the request was sent: no answer either way.
+        assert output in {b"connected\nb''\n", b"connected\n"}
+
+    try:
+        serve(place, case)
+    finally:
+        shutil.rmtree(place)

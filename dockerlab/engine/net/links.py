@@ -52,6 +52,8 @@ _MAIN_TABLE, _PROTO_BOOT, _SCOPE_UNIVERSE, _UNICAST = 254, 3, 0, 1
 _ANY_LINK = b"~~~~~~~~~~~~~~~"
 _ANY_MAC = bytes.fromhex("02fefdfcfbfa")
 _ANY_NETNS = bytes.fromhex("7efeed7e")
+# From 240.0.0.0/4, which nobody can have.
+_ANY_ADDRESS, _ANY_BROADCAST = "240.1.2.3", "240.1.2.4"
 _SYSCTL = Path("/proc/sys/net/ipv6/conf")
 
 
@@ -209,7 +211,7 @@ def _inside(step: Inside, index: int) -> bytes:
         case LinkUp():
             return _link_up(index)
         case AddAddress(address=address):
-            return _address(index, address, _NEW | ACK)
+            return _address_inside(index, address)
         case AddRoute(gateway=gateway):
             return _default_route(index, gateway)
 
@@ -276,6 +278,32 @@ def _address(index: int, address: str, flags: int) -> bytes:
     if interface.version == 4 and interface.network.prefixlen < 31:
         message["attrs"].append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
     return _encoded(message, _NEWADDR, flags)
+
+
+@functools.lru_cache(maxsize=64)
+def _address_template(index: int, length: int) -> bytes:
+    message = ifaddrmsg()
+    message["family"], message["prefixlen"], message["index"] = socket.AF_INET, length, index
+    message["attrs"] = [
+        ("IFA_LOCAL", _ANY_ADDRESS),
+        ("IFA_ADDRESS", _ANY_ADDRESS),
+        ("IFA_BROADCAST", _ANY_BROADCAST),
+    ]
+    return _encoded(message, _NEWADDR, _NEW | ACK)
+
+
+def _address_inside(index: int, address: str) -> bytes:
+    """Encode an IPv4 address by template, as every container gets one; others the long way."""
+    ip, _, length = address.partition("/")
+    if ":" in ip or int(length) > 30:
+        return _address(index, address, _NEW | ACK)
+    own = socket.inet_aton(ip)
+    last = int.from_bytes(own, "big") | (1 << 32 - int(length)) - 1
+    return (
+        _address_template(index, int(length))
+        .replace(socket.inet_aton(_ANY_ADDRESS), own)
+        .replace(socket.inet_aton(_ANY_BROADCAST), last.to_bytes(4, "big"))
+    )
 
 
 @functools.lru_cache(maxsize=64)

@@ -3,7 +3,7 @@
 Knows:   implied directories take mode, owner and attributes from below; content below a linked
          parent goes where the link leads; hard link targets of lower layers are copied up.
 Refuses: the archive; it was read already.
-Source:  docs/decisions on layers; Docker's overlay2 does none of this and loses /tmp's 1777.
+Source:  OCI image-spec layer.md. Docker's overlay2 does none of this, and loses /tmp's 1777.
 """
 
 from __future__ import annotations

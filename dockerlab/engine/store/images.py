@@ -30,7 +30,7 @@ from dockerlab.engine.store.db import Database
 from dockerlab.engine.store.layers import Layers
 from dockerlab.engine.store.records import Table
 from dockerlab.engine.store.removal import Removing
-from dockerlab.errors import Conflict, DockerlabError, Failed, InvalidRequest, NotFound
+from dockerlab.errors import Conflict, DockerlabError, InvalidRequest, NotFound
 from dockerlab.oci import digests, documents, names
 from dockerlab.oci.names import Reference
 
@@ -228,12 +228,9 @@ class Images:
         document = documents.parse_config(config)
         if document.rootfs.diff_ids != tuple(layer.diff_id for layer in layers):
             raise InvalidRequest("invalid image config: its diff ids are not those of the layers")
-        image_id = self._blobs.add_bytes(config)
         with self.lock:
+            image_id = self._blobs.add_bytes(config)
             self._layers.hold(f"image:{image_id}", layers)
-            if any(str(layer.number) not in self._layers.rows for layer in layers):
-                self._layers.release(f"image:{image_id}")
-                raise Failed("a layer of the image was removed meanwhile", hint="Try again.")
             before = self.rows.get(image_id)
             manifests = before.manifests if before else ()
             if manifest:

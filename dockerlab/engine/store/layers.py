@@ -56,6 +56,7 @@ class Layers:
         self._by_key: dict[str, Layer] = {_key(row): row for row in self.rows.values()}
         self._next = max([row.number for row in self.rows.values()], default=0) + 1
         self._leases = 0
+        self._uncollected: set[int] = set()
         self.opaque_xattr = _opaque_xattr(self._tmp)
 
     # Finding
@@ -300,10 +301,21 @@ class Layers:
         finally:
             with self._lock:
                 self._leases -= 1
+                waiting = set() if self._leases else self._uncollected
+                self._uncollected = self._uncollected - waiting
+            if waiting:
+                self.collect(waiting)
 
     def hold(self, holder: str, layers: Sequence[Layer]) -> None:
-        """Keep layers for as long as "container:ID", "build:KEY" or "image:ID" needs them."""
-        self.holds.put_sync(holder, tuple(layer.number for layer in layers))
+        """Keep layers for as long as "container:ID", "build:KEY" or "image:ID" needs them.
+
+        Raises:
+            Failed: one of them was removed meanwhile (see `lease`).
+        """
+        with self._lock:
+            if not all(self.is_there(layer) for layer in layers):
+                raise Failed("a layer of the image was removed meanwhile", hint="Try again.")
+            self.holds.put_sync(holder, tuple(layer.number for layer in layers))
 
     def held_by(self, holder: str) -> list[Layer]:
         """Return the layers kept for a holder, in the order given."""
@@ -318,18 +330,18 @@ class Layers:
         return self.collect(numbers)
 
     def collect(self, numbers: Iterable[int] | None = None) -> int:
-        """Remove layers that nobody holds, among some or all; nothing while a lease is out."""
+        """Remove layers that nobody holds, among some or all; later, while a lease is out."""
         with self._lock:
+            every = [row.number for row in self.rows.values()] if numbers is None else numbers
             if self._leases:
+                self._uncollected.update(every)
                 return 0
             held = {number for row in self.holds.values() for number in row}
-            every = [row.number for row in self.rows.values()] if numbers is None else numbers
             dead = [row for n in set(every) - held if (row := self.rows.get(str(n))) is not None]
             for layer in dead:
                 self._by_key.pop(_key(layer), None)
-        if not dead:
-            return 0
-        self.rows.change_sync({str(layer.number): None for layer in dead})
+            if dead:
+                self.rows.change_sync({str(layer.number): None for layer in dead})
         for layer in dead:
             shutil.rmtree(self.path(layer), ignore_errors=True)
         return sum(layer.size for layer in dead)

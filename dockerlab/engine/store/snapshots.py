@@ -13,7 +13,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dockerlab.engine.linux import mounts
@@ -106,11 +106,11 @@ class Snapshots:
     def remove(self, container_id: str) -> int:
         """Remove a container's writable layer and folder; return the bytes freed below it."""
         freed = self._layers.release(f"container:{container_id}")
-        folder = self.path(container_id)
-        if folder.exists():
-            doomed = self.folder.parent / "tmp" / f"container-{container_id}"
-            folder.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+        # Out of the way in one step, so that a new container of that id may come at once.
+        doomed = Path(tempfile.mkdtemp(dir=self.folder.parent / "tmp", prefix="removed-"))
+        with suppress(FileNotFoundError):
+            self.path(container_id).rename(doomed / "container")
+        shutil.rmtree(doomed, ignore_errors=True)
         return freed
 
     def sweep(self, known: Collection[str]) -> None:

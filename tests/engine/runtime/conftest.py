@@ -215,8 +215,9 @@ def bench(busybox: str) -> Iterator[Bench]:
     )
     (made.fs / "etc/group").write_text("root:x:0:\nalice:x:1000:\nwheel:x:10:alice,root\n")
     yield made
-    assert leftovers(made) == []
+    left = leftovers(made)
     shutil.rmtree(base)
+    assert left == []
 
 
 def leftovers(bench: Bench) -> list[str]:

@@ -79,6 +79,8 @@ class Networks:
         self._events = events
         self._bridge, self._subnet = bridge, subnet
         self._ports = ports.Ports(self._places.values())
+        # Allocated and not wired: nothing to heal, so no row yet and no wait for its commit.
+        self._promised: dict[str, Endpoint] = {}
         self._turns = Turns()
         self._pruning = asyncio.Lock()
         self._making = asyncio.Lock()
@@ -214,7 +216,7 @@ class Networks:
         endpoint = self._turns.place(
             owner, network, settings or EndpointSettings(), present, self.endpoints_on(network)
         )
-        await self._places.put(endpoint.id, endpoint)
+        self._promised[endpoint.id] = endpoint
         return endpoint
 
     async def wire(self, endpoint: Endpoint, netns: int) -> bytes:
@@ -268,6 +270,8 @@ class Networks:
 
     async def unwire(self, endpoint: Endpoint) -> None:
         """Free an endpoint's address, rules and ports; twice is fine."""
+        if self._promised.pop(endpoint.id, None) is not None:
+            return
         present = self._places.get(endpoint.id)
         if present is None:
             return
@@ -293,11 +297,11 @@ class Networks:
 
     def endpoints_of(self, owner_id: str) -> Sequence[Endpoint]:
         """List an owner's places, in the order of connection."""
-        return [one for one in self._places.values() if one.owner == owner_id]
+        return [one for one in self._everybody() if one.owner == owner_id]
 
     def endpoints_on(self, network: Network) -> Sequence[Endpoint]:
         """List who is on a network right now."""
-        return [one for one in self._places.values() if one.network_id == network.id]
+        return [one for one in self._everybody() if one.network_id == network.id]
 
     def places_of(self, container: Container) -> Mapping[str, EndpointSettings]:
         """Say, by network name, what a container asked of each network and what it has there."""
@@ -374,12 +378,15 @@ class Networks:
         self._emit(network, "destroy")
 
     async def _change(self, endpoint_id: str, **changes: object) -> Endpoint:
-        present = self._places.get(endpoint_id)
+        present = self._promised.pop(endpoint_id, None) or self._places.get(endpoint_id)
         if present is None:
             raise NotFound("the endpoint has been removed meanwhile")
         changed = replace(present, **changes)  # type: ignore[arg-type]
         await self._places.put(endpoint_id, changed)
         return changed
+
+    def _everybody(self) -> list[Endpoint]:
+        return [*self._places.values(), *self._promised.values()]
 
     def _named(self, name: str) -> Network | None:
         return next((one for one in self._rows.values() if one.name == name), None)

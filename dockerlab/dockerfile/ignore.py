@@ -91,8 +91,9 @@ def parse_ignore(text: str) -> Ignore:
                 'illegal exclusion pattern: "!"',
                 hint=f"Write a pattern after the ! in line {number} of .dockerignore",
             )
-        _check(glob, number)
-        patterns.append(Pattern(text=_clean(glob), line=number, includes=includes))
+        cleaned = _clean(glob)
+        _check(cleaned, number)
+        patterns.append(Pattern(text=cleaned, line=number, includes=includes))
     return Ignore(tuple(patterns))
 
 

@@ -86,10 +86,15 @@ def start(settings: Settings) -> EngineRecord:
 def stop(settings: Settings, *, clean: bool = False) -> EngineRecord | None:
     """End the engine; its containers go on, unless `clean`. Returns who was ended.
 
+    With `clean`, an engine that ended before is started once more: what it left in the kernel is
+    known from its rows.
+
     Raises:
         Failed: it did not end in time.
     """
     record = pid_file.read(settings.pid_file)
+    if record is None and clean and (settings.root / "state.db").exists():
+        record = start(settings)
     if record is None:
         return None
     with suppress(ProcessLookupError):

@@ -14,7 +14,7 @@ from typing import Any
 
 from dockerlab.commands.failures import translated
 from dockerlab.commands.filters import FILTER, read_filters
-from dockerlab.commands.grammar import Arguments, Verb, number, switch, text
+from dockerlab.commands.grammar import Arguments, Verb, many, number, switch, text
 from dockerlab.commands.results import Cell, Column, Done, Kind, Table
 from dockerlab.commands.run_options import CREATE_FLAGS, create_document, resources
 from dockerlab.commands.session import Session
@@ -493,7 +493,10 @@ VERBS = (
         act=prune,
         help="Remove all stopped containers",
         usage="[OPTIONS]",
-        flags=(switch("force", "f", "Do not prompt for confirmation"), FILTER),
+        flags=(
+            switch("force", "f", "Do not prompt for confirmation"),
+            many("filter", help="Provide filter values (e.g. until=<timestamp>)"),
+        ),
         most=0,
     ),
     Verb(

@@ -105,15 +105,13 @@ def info(session: Session, args: Arguments) -> Documents:
 
 def version(session: Session, args: Arguments) -> Documents:
     """Versions of this side and of the host."""
-    from dockerlab import __version__  # noqa: PLC0415 - read from the package's metadata
-
     with translated(session.host.url):
         server = session.api.version()
-    client = {"Version": __version__, "ApiVersion": session.api.api_version}
+    client = {"Version": own_version(), "ApiVersion": session.api.api_version}
     oldest = server.get("MinAPIVersion", "")
     rows = [
         "Client: dockerlab",
-        f" Version:           {__version__}",
+        f" Version:           {own_version()}",
         f" API version:       {session.api.api_version}",
         "",
         f"Server: {(server.get('Platform') or {}).get('Name') or 'Docker Engine'}",

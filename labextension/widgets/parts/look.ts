@@ -8,7 +8,7 @@ export const LOOK = `
   --dl-text: var(--jp-content-font-color1, light-dark(#1a1a1a, #eee));
   --dl-dim: var(--jp-content-font-color2, light-dark(#5a5a5a, #aaa));
   --dl-line: var(--jp-border-color1, light-dark(#bbb, #555));
-  --dl-select: var(--jp-brand-color3, light-dark(#bbdefb, #12446f));
+  --dl-select: light-dark(#bbdefb, #12446f);
   --dl-focus: var(--jp-brand-color1, light-dark(#1565c0, #64b5f6));
   --dl-added: var(--jp-success-color1, light-dark(#2e7d32, #81c784));
   --dl-changed: var(--jp-warn-color0, light-dark(#b34700, #ffb74d));

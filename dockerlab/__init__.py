@@ -25,12 +25,9 @@ _PLACES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib import metadata  # noqa: PLC0415 - 20 ms
+        from dockerlab.version import version  # noqa: PLC0415 - for the few who ask
 
-        try:
-            return metadata.version("dockerlab")
-        except metadata.PackageNotFoundError:
-            return "0+clone"  # run from a clone that was never installed
+        return version()
     if name in _PLACES:
         return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

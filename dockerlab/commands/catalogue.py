@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dockerlab.commands import (
     builds,
+    container_reports,
     containers,
     images,
     layers,
@@ -24,6 +25,7 @@ from dockerlab.errors import InvalidRequest
 
 VERBS: tuple[Verb, ...] = (
     *programs.VERBS,
+    *container_reports.VERBS,
     *containers.VERBS,
     *stats.VERBS,
     *images.VERBS,

@@ -19,6 +19,7 @@ from dockerlab.commands.results import Cell, Column, Documents, Kind, Table
 from dockerlab.commands.session import Session
 from dockerlab.commands.words import moment, size
 from dockerlab.errors import InvalidRequest, NotFound
+from dockerlab.version import version as own_version
 
 DISK_USE = (
     Column("kind", Kind.CATEGORY, "TYPE", "Type"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockerlab.commands import containers, images, networks, stats, system, volumes
+from dockerlab.commands import container_reports, images, networks, stats, system, volumes
 from dockerlab.commands.results import Column, Kind, LogLine, Logs
 from dockerlab.commands.stats import Sample, table
 from dockerlab.notebook.frames import build, frame
@@ -22,9 +22,9 @@ DTYPES = {
     Kind.LIST: "object",
 }
 TABLES = {
-    "ps": containers.CONTAINERS,
-    "port": containers.PORTS,
-    "diff": containers.DIFF,
+    "ps": container_reports.CONTAINERS,
+    "port": container_reports.PORTS,
+    "diff": container_reports.DIFF,
     "images": images.IMAGES,
     "history": images.HISTORY,
     "network ls": networks.NETWORKS,

@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from dockerlab.engine.services.events import Events
 from dockerlab.engine.services.overview import Overview
 from dockerlab.engine.store.store import Store
 from dockerlab.errors import DockerlabError, Forbidden
+from dockerlab.version import version
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Engine:
             file.write_text(f"{uuid.uuid4()}\n")
         return About(
             id=file.read_text().strip(),
-            version=_version(),
+            version=version(),
             built=_built(),
             root=str(self.settings.root),
             started_ns=started_ns,
@@ -191,14 +192,6 @@ def make_run_folder(path: Path) -> None:
 def _imported(name: str) -> Any:
     """Import one of our rooms late, in a thread: half a second on a cold disk."""
     return import_module(f"dockerlab.engine.daemon.{name}")
-
-
-def _version() -> str:
-    # Asked here and not of the package's root, which is the notebook's front door.
-    try:
-        return metadata.version("dockerlab")
-    except metadata.PackageNotFoundError:
-        return "0+clone"
 
 
 def _built() -> str:

@@ -1,5 +1,7 @@
 """Durations as Go programs write them, "1m30s"; HEALTHCHECK speaks this way.
 
+Knows:   the units and their fractions.
+Refuses: to judge a duration; the instructions do.
 Source:  Go, time.ParseDuration.
 """
 

@@ -1,5 +1,7 @@
 """The wildcards of COPY and ADD, and the classes they share with `.dockerignore`.
 
+Knows:   which names a pattern means.
+Refuses: to look for any; the builder does.
 Source:  Go, filepath.Match: `*`, `?`, `[a-z]`, `[^a]`, and a backslash before a plain character.
 """
 

@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,6 +73,7 @@ class Download:
         self._available = False
         self._finished = False
         self._problem: BaseException | None = None
+        self._answer: requests.Response | None = None
 
     @property
     def finished(self) -> bool:
@@ -81,6 +83,12 @@ class Download:
     def cancel(self) -> None:
         """End soon. What came is kept for the next attempt."""
         self._cancelled.set()
+        answer = self._answer
+        # The thread may be waiting for a registry that has stalled. Before 2.3 urllib3 can't
+        # do this (AttributeError); then its time limit ends the wait.
+        with suppress(AttributeError, OSError, RuntimeError, ValueError):
+            if answer is not None:
+                answer.raw.shutdown()
 
     def run(self) -> None:
         """Fetch and verify.
@@ -160,6 +168,9 @@ class Download:
         headers = {"Range": f"bytes={writer.count}-"} if writer.count else {}
         scopes = (f"repository:{self._reference.path}:pull",)
         with self._registry.open("GET", path, scopes=scopes, headers=headers) as response:
+            self._answer = response
+            if self._cancelled.is_set():
+                raise Cancelled
             self._begin(writer, response)
             shown = 0.0
             while data := response.raw.read(CHUNK_BYTES, decode_content=False):

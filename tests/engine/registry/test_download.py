@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dockerlab.engine.registry.download import Download, Patience
+from dockerlab.engine.registry.download import Cancelled, Download, Patience
 from dockerlab.engine.registry.transport import Registry, Rules
 from dockerlab.engine.store.blobs import Blobs
 from dockerlab.errors import Failed
@@ -133,6 +135,31 @@ def test_lies_leave_nothing(blobs: Blobs, tmp_path: Path, says: Says, text: str)
         with pytest.raises(Failed):
             one.reader()
     nothing_left(blobs, tmp_path)
+
+
+def test_a_stalled_download_can_be_given_up(blobs: Blobs) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(DATA)
+    sent = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(2) as pool:
+
+        def answer() -> None:
+            with server.accept()[0] as peer:
+                peer.settimeout(20)
+                peer.recv(4096)
+                peer.sendall(head + DATA[:5000])
+                sent.set()
+                assert peer.recv(4096) == b""  # silent until the other side leaves
+
+        serving = pool.submit(answer)
+        one = download(blobs, f"127.0.0.1:{server.getsockname()[1]}")
+        one._registry._base = f"http://{one._registry.domain}"  # no probe: one connection only
+        running = pool.submit(one.run)
+        assert sent.wait(20)
+        one.cancel()
+        with pytest.raises(Cancelled):
+            running.result(timeout=20)
+        serving.result(timeout=20)
+    assert not blobs.has(DIGEST)
 
 
 def test_always_cut_at_the_same_place(blobs: Blobs) -> None:

@@ -233,6 +233,10 @@ class _Use:
         self._live.finish()
         if isinstance(error, Unavailable):
             self._host.forget()  # the next command connects anew, and starts our engine again
+            if self._host.choice.kind == "own" and error.message.startswith("Cannot connect"):
+                error.hint = (
+                    "Our engine ended: run the cell again, it comes back with its containers"
+                )
 
 
 def _script(cell: str) -> str:

@@ -62,6 +62,9 @@ def image(environ: dict[str, str], registry: str) -> Iterator[str]:
     assert dockerlab("tag", source, name, environ=environ).returncode == 0
     yield name
     dockerlab("rmi", "-f", name, environ=environ)
+    if os.environ.get("DOCKER_HOST"):
+        # Nobody else's fixture pulled it there; on our own engine `starter` has.
+        dockerlab("rmi", source, environ=environ)
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ class Adoption:
             else:
                 await self._adopt(container)
         await self._end_orphans()
+        await self._sweep()
 
     async def start_by_policy(self) -> None:
         """Start what restart policies want to run with the engine."""
@@ -83,6 +84,13 @@ class Adoption:
             await process.signal(9)
             await process.wait()
             await asyncio.to_thread(self._rooms.hierarchy.group(process.id).remove)
+
+    async def _sweep(self) -> None:
+        """Remove what an engine's death left half made: build steps, creations."""
+        known = {one.id for one in self._containers.directory.all()}
+        running = {one.id for one in self._containers.directory.all() if one.state.pid}
+        await self._rooms.networks.release_others(running)
+        await asyncio.to_thread(self._rooms.store.snapshots.sweep, known)
 
 
 def _folders(parent: Path) -> list[Path]:

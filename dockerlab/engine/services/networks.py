@@ -289,6 +289,12 @@ class Networks:
         for endpoint in self.endpoints_of(owner_id):
             await self.unwire(endpoint)
 
+    async def release_others(self, owner_ids: Collection[str]) -> None:
+        """Free all places of owners that an engine's death left behind."""
+        for endpoint in self._places.values():
+            if endpoint.owner not in owner_ids:
+                await self.unwire(endpoint)
+
     async def rename(self, owner_id: str, name: str) -> None:
         """Let a running owner be known by another name."""
         for one in self.endpoints_of(owner_id):

@@ -35,6 +35,8 @@ check: $(STAMP) ## Format, lint, types, contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@if command -v node >/dev/null; then cd labextension && PATH="$(CURDIR)/$(BIN):$$PATH" jlpm check; \
+	  else echo "TypeScript is not checked: no node on this machine"; fi
 
 bench: $(STAMP) ## Measure against a real dockerd, side by side
 	@$(BIN)/python -m tests.benchmarks

@@ -39,13 +39,14 @@ MNT_DETACH = 2
 
 MOUNT_ATTR_RDONLY = 0x1
 OPEN_TREE_CLONE = 0x1
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+AT_FDCWD = -100
 _FSOPEN_CLOEXEC = 0x1
 _FSMOUNT_CLOEXEC = 0x1
 _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
-_AT_EMPTY_PATH = 0x1000
-_AT_RECURSIVE = 0x8000
 
 # word -> (bits set, bits cleared)
 FLAGS = {
@@ -131,7 +132,7 @@ def move_mount(source: int, target: int) -> None:
 def mount_setattr(descriptor: int, attributes: int, *, recursive: bool = False) -> None:
     """Set attributes on a mount, and with `recursive` on every mount below it."""
     words = ctypes.create_string_buffer(struct.pack("4Q", attributes, 0, 0, 0), 32)
-    at = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    at = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     if syscall(SYS_MOUNT_SETATTR, descriptor, b"", at, words, 32) < 0:
         raise failed("mount_setattr", f"attributes {attributes:#x}")
 

@@ -21,6 +21,8 @@ class Mount:
         options: as Docker lists them: "ro", "nosuid", "noexec", "nodev", "rbind", "rro",
             "rprivate", "rslave", "rshared", ...; everything unknown is data for the file system.
         make_source: "directory" creates a missing bind source; "" fails on it.
+        within: host directory above the source that no link on the way may leave; "" trusts the
+            source's path. Containers write below it, so it is looked at when mounting, not before.
     """
 
     kind: str
@@ -28,3 +30,4 @@ class Mount:
     target: str
     options: tuple[str, ...] = ()
     make_source: Literal["", "directory"] = ""
+    within: str = ""

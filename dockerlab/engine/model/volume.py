@@ -36,6 +36,7 @@ class MountPoint:
         type: "bind", "volume" or "tmpfs".
         name: of the volume; "" for the other types.
         source: absolute host path; "" for tmpfs.
+        within: of a part of a volume: the volume's data, which no link on the way may leave.
         mode: what the user wrote behind the last colon of `-v`; for tmpfs its mount options.
         propagation: "rprivate", "rslave", "rshared" or one of them without the r.
         owned: made for this container, without a name: removed with it when asked to.
@@ -50,3 +51,4 @@ class MountPoint:
     rw: bool = True
     propagation: str = ""
     owned: bool = False
+    within: str = ""

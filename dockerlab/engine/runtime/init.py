@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from dockerlab.engine.linux import capabilities, syscalls
 from dockerlab.engine.linux.inside import open_inside
-from dockerlab.engine.linux.mounts import MS_BIND, mount
+from dockerlab.engine.linux.mounts import AT_FDCWD, MS_BIND, mount
 from dockerlab.engine.runtime import netlink_replay, packets, reaper
 from dockerlab.engine.runtime.executable import NotExecutable, execute, look_up
 from dockerlab.engine.runtime.identity import Identity, UnknownUser, resolve
@@ -33,7 +33,6 @@ _MAX_ACCOUNTS_BYTES = 8 * 1024 * 1024
 _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTN = 0x80045430
-_AT_FDCWD = -100
 _LAST_DESCRIPTOR = 0x7FFFFFFF
 
 
@@ -167,7 +166,7 @@ class Init:
             self.warnings.append(f"oom_score_adj {value} is not permitted here")
 
     def open_console(self, height: int, width: int, bind: bool) -> None:
-        master = open_inside(_AT_FDCWD, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
+        master = open_inside(AT_FDCWD, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
         if os.fstat(master).st_rdev != os.makedev(5, 2):
             raise InitFailed("/dev/pts/ptmx is not a terminal multiplexer")
         fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
@@ -293,7 +292,7 @@ def _write(path: str, text: str) -> None:
 
 def _read_inside(path: str) -> str:
     try:
-        descriptor = open_inside(_AT_FDCWD, path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = open_inside(AT_FDCWD, path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return ""
     with open(descriptor, "rb") as file:

@@ -54,7 +54,9 @@ class Files:
         place, shared = _mount_of(os.path.realpath(source))
         if not shared:
             raise FilesFailed(f"path {source} is mounted on {place} but it is not a shared mount")
-        self._trees[source] = mounts.open_tree(-100, source, mounts.OPEN_TREE_CLONE | 0x8000)
+        self._trees[source] = mounts.open_tree(
+            mounts.AT_FDCWD, source, mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE
+        )
 
     def propagate(self, word: str) -> None:
         mounts.mount("", "/", "", mounts.PROPAGATION[word])
@@ -70,7 +72,7 @@ class Files:
         self.root = os.open(target, os.O_PATH | os.O_DIRECTORY)
 
     def bind_root(self, path: str) -> None:
-        tree = mounts.open_tree(-100, path, mounts.OPEN_TREE_CLONE | 0x8000)
+        tree = mounts.open_tree(mounts.AT_FDCWD, path, mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE)
         place = os.open(path, os.O_PATH | os.O_DIRECTORY)
         mounts.move_mount(tree, place)
         self.root = tree
@@ -85,10 +87,16 @@ class Files:
         recursive: int,
         data: str,
         make_source: str,
+        within: str,
     ) -> None:
         try:
             if kind == "bind":
-                self._bind(source, target, flags, propagation, recursive, make_source)
+                if make_source == "directory":
+                    os.makedirs(source, exist_ok=True)
+                tree = self._trees.pop(source, -1)
+                if tree < 0:
+                    tree = _tree_at(source, within, whole=bool(flags & mounts.MS_REC))
+                self._bind(tree, target, flags, propagation, recursive)
             elif kind == "remount":
                 self._remount(target, flags)
             else:
@@ -125,21 +133,7 @@ class Files:
         if not stat.S_ISDIR(mode):
             raise FilesFailed(f'filesystem "{kind}" must be mounted on ordinary directory')
 
-    def _bind(  # noqa: PLR0917
-        self,
-        source: str,
-        target: str,
-        flags: int,
-        propagation: int,
-        recursive: int,
-        make_source: str,
-    ) -> None:
-        if make_source == "directory":
-            os.makedirs(source, exist_ok=True)
-        tree = self._trees.pop(source, -1)
-        if tree < 0:
-            whole = 0x8000 if flags & mounts.MS_REC else 0
-            tree = mounts.open_tree(-100, source, mounts.OPEN_TREE_CLONE | whole)
+    def _bind(self, tree: int, target: str, flags: int, propagation: int, recursive: int) -> None:
         if stat.S_ISDIR(os.fstat(tree).st_mode):
             place = directory_inside(self.root, target)
         else:
@@ -200,7 +194,9 @@ class Files:
             flags = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
             mounts.mount("tmpfs", _by_descriptor(place), "tmpfs", flags, "size=0,nr_inodes=1")
         else:
-            mounts.mount(_by_descriptor(self._host_null()), _by_descriptor(place), "", 0x1000)
+            mounts.mount(
+                _by_descriptor(self._host_null()), _by_descriptor(place), "", mounts.MS_BIND
+            )
         os.close(place)
 
     def _host_null(self) -> int:
@@ -215,7 +211,9 @@ class Files:
             place = open_inside(self.root, path, os.O_PATH)
         except (FileNotFoundError, NotADirectoryError):
             return
-        tree = mounts.open_tree(place, "", mounts.OPEN_TREE_CLONE | 0x8000 | 0x1000)
+        tree = mounts.open_tree(
+            place, "", mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE | mounts.AT_EMPTY_PATH
+        )
         mounts.move_mount(tree, place)
         os.close(place)
         self._attributes(tree, mounts.MS_RDONLY, 0)
@@ -242,6 +240,19 @@ class Files:
     def seal_root(self) -> None:
         flags = mounts.MS_REMOUNT | mounts.MS_BIND | mounts.MS_RDONLY
         mounts.mount("", "/", "", flags)
+
+
+def _tree_at(source: str, within: str, *, whole: bool) -> int:
+    """Copy the mount tree at a host path; with `within`, no link leads out of that directory."""
+    flags = mounts.OPEN_TREE_CLONE | (mounts.AT_RECURSIVE if whole else 0)
+    if not within:
+        return mounts.open_tree(mounts.AT_FDCWD, source, flags)
+    root = os.open(within, os.O_PATH | os.O_DIRECTORY)
+    place = open_inside(root, source.removeprefix(within), os.O_PATH)
+    os.close(root)
+    tree = mounts.open_tree(place, "", flags | mounts.AT_EMPTY_PATH)
+    os.close(place)
+    return tree
 
 
 def _mount_of(path: str) -> tuple[str, bool]:

@@ -201,7 +201,9 @@ def _depth(mount: Mount) -> int:
 
 
 def _shared(mount: Mount) -> bool:
-    return mount.kind == "bind" and bool(parse_options(mount.options)[1] & MS_SHARED)
+    if mount.kind != "bind" or mount.within:
+        return False
+    return bool(parse_options(mount.options)[1] & MS_SHARED)
 
 
 def _file_system_steps(
@@ -265,6 +267,7 @@ def _mount_step(mount: Mount, spec: Spec) -> Step:
         recursive,
         data,
         mount.make_source,
+        mount.within,
         ",".join(mount.options),
     )
 

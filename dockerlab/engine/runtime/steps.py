@@ -164,6 +164,7 @@ class MountAt(Step):
     recursive: int
     data: str
     make_source: str
+    within: str
     words: str
 
     def describe(self) -> str:

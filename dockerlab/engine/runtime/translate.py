@@ -241,6 +241,7 @@ def _mount_of(point: MountPoint) -> Mount:
         source=point.source,
         target=point.destination,
         options=("rbind", *access, point.propagation or "rprivate"),
+        within=point.within,
     )
 
 

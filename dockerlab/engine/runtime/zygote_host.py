@@ -69,6 +69,7 @@ class ZygoteHost:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd="/",
+                env=_environment(),
             )
         if executable >= 0:
             os.close(executable)
@@ -118,6 +119,16 @@ class ZygoteHost:
             await self._discard()
 
 
+def _environment() -> dict[str, str]:
+    """What the interpreter needs, and nothing of ours: `--init` leaves a fork inside containers.
+
+    Who started the engine may have secrets in the environment, and a container with CAP_SYS_PTRACE
+    can read that of its PID 1.
+    """
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return {**kept, "LC_ALL": "C.UTF-8"}
+
+
 def _read_only_executable() -> int:
     """Open our interpreter on a read-only mount of its own; -1 where that can't be had.
 
@@ -126,7 +137,7 @@ def _read_only_executable() -> int:
     """
     with suppress(OSError):
         path = os.path.realpath(sys.executable)
-        tree = mounts.open_tree(-100, path, mounts.OPEN_TREE_CLONE)
+        tree = mounts.open_tree(mounts.AT_FDCWD, path, mounts.OPEN_TREE_CLONE)
         try:
             mounts.mount_setattr(tree, mounts.MOUNT_ATTR_RDONLY)
         except OSError:

@@ -1,34 +1,30 @@
 """Volumes of the `local` driver, and the mounts of new containers.
 
-Knows:   the rows of volumes, their folders, who uses them, how one is filled from an image.
-Refuses: to mount; init does. Volumes of type tmpfs and nfs, which need a mount that outlives
-         their containers, are refused for now.
+Knows:   the rows of volumes, who uses them, what a container mounts of them.
+Refuses: to mount (init does), the disk (`volume_folders.py`), and for now volumes of type tmpfs
+         and nfs, which need a mount that outlives their containers.
 Source:  moby daemon/volume/local/local.go, daemon/create_unix.go, daemon/volumes.go.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from dockerlab.engine.linux.inside import open_inside
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.rootfs import Rootfs
 from dockerlab.engine.model.volume import ANONYMOUS_LABEL, MountPoint, Volume
 from dockerlab.engine.services import mount_requests
 from dockerlab.engine.services.mount_requests import Wish
-from dockerlab.engine.store.pack import Walk
+from dockerlab.engine.services.volume_folders import VolumeFolders
 from dockerlab.engine.store.records import Table
 from dockerlab.engine.store.store import Store
-from dockerlab.engine.store.tree import Tree
 from dockerlab.errors import Conflict, InvalidRequest, NotFound, Unsupported
 from dockerlab.wire.binds import parse_volumes_from
 from dockerlab.wire.documents import VolumeCreate
@@ -38,7 +34,6 @@ _LIST_FILTERS = {"dangling", "driver", "label", "name"}
 _PRUNE_FILTERS = {"label", "label!", "all"}
 _OPTIONS = {"type", "o", "device", "size"}
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
-_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Events(Protocol):
@@ -63,13 +58,12 @@ class Volumes:
         """
         self._store, self._events, self._containers = store, events, containers
         self._rows = Table(store.db, "volumes", Volume)
-        self._folder = store.root / "volumes"
-        self._folder.mkdir(mode=0o701, exist_ok=True)
+        self._folders = VolumeFolders(store)
         self._making = asyncio.Lock()
         self._pruning = asyncio.Lock()
         # Volumes made by creations under way; a failed one takes them back.
         self._made: dict[str, list[str]] = {}
-        self._sweep()
+        self._folders.sweep(self._rows)
 
     def get(self, name: str) -> Volume:
         """Find a volume.
@@ -84,7 +78,7 @@ class Volumes:
 
     def mountpoint(self, volume: Volume) -> str:
         """Say where a volume's data lie on the host."""
-        return str(self._folder / volume.name / "_data")
+        return str(self._folders.data(volume.name))
 
     async def create(self, request: VolumeCreate) -> Volume:
         """Make a volume; one of that name that is there already is the answer.
@@ -148,7 +142,7 @@ class Volumes:
             for one in self.listed(Filters()):
                 fits = filters.labels(one.labels) and filters.labels(one.labels, "label!")
                 if fits and (every or one.anonymous) and not self.users(one.name):
-                    freed += await asyncio.to_thread(_size_of, Path(self.mountpoint(one)))
+                    freed += await asyncio.to_thread(self._folders.size, one.name)
                     await self._drop(one)
                     gone.append(one.name)
             self._events.emit("volume", "prune", "", {"reclaimed": str(freed)})
@@ -156,7 +150,7 @@ class Volumes:
 
     async def size(self, volume: Volume) -> int:
         """Measure the bytes of a volume's files."""
-        return await asyncio.to_thread(_size_of, Path(self.mountpoint(volume)))
+        return await asyncio.to_thread(self._folders.size, volume.name)
 
     def users(self, name: str) -> list[str]:
         """List the ids of the containers that have a volume."""
@@ -183,7 +177,7 @@ class Volumes:
             if point.type == "volume" and wish.copy:
                 empty.append(point)
         if empty:
-            await asyncio.to_thread(self._copy_up, rootfs, empty)
+            await asyncio.to_thread(self._folders.fill, rootfs, empty)
         return tuple(points)
 
     async def release(self, container_id: str, *, remove_anonymous: bool) -> None:
@@ -243,7 +237,7 @@ class Volumes:
                 labels=dict(labels),
                 options=dict(options),
             )
-            await asyncio.to_thread(self._make_folder, name)
+            await asyncio.to_thread(self._folders.make, name)
             await self._rows.put(name, volume, durable=True)
         self._events.emit("volume", "create", name, {"driver": volume.driver})
         return volume, True
@@ -266,10 +260,12 @@ class Volumes:
         volume, made = await self._ensure(wish.source, wish.driver, wish.options, wish.labels)
         if made:
             self._made[container_id].append(volume.name)
+        source = await asyncio.to_thread(self._source_of, volume, wish.subpath)
         return MountPoint(
             type="volume",
             name=volume.name,
-            source=await asyncio.to_thread(self._source_of, volume, wish.subpath),
+            source=source,
+            within=self.mountpoint(volume) if self._is_part(source, volume) else "",
             destination=wish.target,
             driver=volume.driver,
             mode=wish.mode,
@@ -288,19 +284,13 @@ class Volumes:
                     "flags: 0x1000: no such file or directory"
                 )
             return device
-        data = self.mountpoint(volume)
-        if not subpath:
-            return data
-        root = os.open(data, _LIST)
-        try:
-            os.close(open_inside(root, subpath, os.O_PATH))
-        except FileNotFoundError:
-            raise InvalidRequest(
-                f"cannot access path {data}/{subpath}: no such file or directory"
-            ) from None
-        finally:
-            os.close(root)
-        return f"{data}/{subpath}"
+        if subpath:
+            self._folders.check_part(volume.name, subpath)
+            return f"{self.mountpoint(volume)}/{subpath}"
+        return self.mountpoint(volume)
+
+    def _is_part(self, source: str, volume: Volume) -> bool:
+        return source.startswith(f"{self.mountpoint(volume)}/")
 
     def _propagation(self, source: str) -> str:
         """A bind that holds our own folders must not keep what the engine mounts there."""
@@ -324,92 +314,11 @@ class Volumes:
             for point in exact[0].mounts:
                 yield point, mode
 
-    def _copy_up(self, rootfs: Rootfs, points: Sequence[MountPoint]) -> None:
-        """Fill empty volumes with what the image has at their place, the place itself included."""
-        waiting = [point for point in points if not any(Path(point.source).iterdir())]
-        if not waiting:
-            return
-        with self._store.snapshots.merged(rootfs) as root:
-            for point in waiting:
-                try:
-                    source = open_inside(root, point.destination, _LIST)
-                except FileNotFoundError:
-                    continue
-                except NotADirectoryError:
-                    raise InvalidRequest(
-                        f"cannot mount volume over existing file, file exists {point.destination}",
-                        hint="Choose a directory, or a path that the image does not have.",
-                    ) from None
-                try:
-                    _copy(source, point.source)
-                finally:
-                    os.close(source)
-
     async def _drop(self, volume: Volume) -> None:
         # The row first: a folder without one is swept by the next engine.
         await self._rows.delete(volume.name, durable=True)
-        await asyncio.to_thread(self._remove_folder, volume.name)
+        await asyncio.to_thread(self._folders.remove, volume.name)
         self._events.emit("volume", "destroy", volume.name, {"driver": volume.driver})
-
-    def _make_folder(self, name: str) -> None:
-        data = self._folder / name / "_data"
-        data.mkdir(mode=0o755, parents=True, exist_ok=True)
-        data.chmod(0o755)
-        for folder in (data.parent, self._folder):
-            descriptor = os.open(folder, _LIST)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
-    def _remove_folder(self, name: str) -> None:
-        doomed = self._store.root / "tmp" / f"volume-{secrets.token_hex(8)}"
-        (self._folder / name).rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
-
-    def _sweep(self) -> None:
-        """Remove folders that have no row: an engine ended while it made or removed them."""
-        for folder in self._folder.iterdir():
-            if folder.name not in self._rows:
-                self._remove_folder(folder.name)
-
-
-class _Content:
-    """A file's bytes for the writer of trees."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = chunks
-
-    def read(self, size: int) -> bytes:
-        """Give all of them at once."""
-        return b"".join(self.pieces(size))
-
-    def pieces(self, size: int) -> Iterator[memoryview]:
-        """Give them out, and zeros where the file has become shorter meanwhile."""
-        for chunk in self._chunks:
-            size -= len(chunk)
-            yield memoryview(chunk)
-        if size > 0:
-            yield memoryview(bytes(size))
-
-
-def _copy(source: int, target: str) -> None:
-    """Copy a directory's content and its own mode and owner."""
-    descriptor = os.open(target, _LIST)
-    tree = Tree(descriptor)
-    try:
-        own = None
-        for item in Walk(source, with_root=True).items():
-            if own is None:
-                own = item.entry
-            else:
-                tree.put(item.entry, _Content(item.chunks))
-        tree.finish()
-        if own is not None:
-            tree.dress(descriptor, own)
-    finally:
-        tree.close()
-        os.close(descriptor)
 
 
 def _check_name(name: str) -> None:
@@ -452,18 +361,3 @@ def _check_source(wish: Wish) -> None:
             hint=f"Make it first (mkdir -p {path}), or use -v, which does.",
         )
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
-
-
-def _size_of(folder: Path) -> int:
-    total, seen = 0, set()
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                status = os.lstat(Path(place) / name)
-            except FileNotFoundError:
-                continue
-            key = (status.st_dev, status.st_ino)
-            if status.st_nlink == 1 or key not in seen:
-                seen.add(key)
-                total += status.st_size
-    return total

@@ -22,17 +22,6 @@ from dockerlab.oci.layer_tar import Entry
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class _Chunks:
-    """An item's chunks as a payload."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = chunks
-
-    def pieces(self, size: int) -> Iterator[memoryview]:
-        for chunk in pack.exactly(self._chunks, size):
-            yield memoryview(chunk)
-
-
 def lay(target: int, layers: Iterable[int]) -> None:
     """Copy layers (descriptors of their `fs`, bottom first) over each other into a directory."""
     tree = Tree(target)
@@ -45,7 +34,7 @@ def lay(target: int, layers: Iterable[int]) -> None:
                 elif marker is Marker.OPAQUE:
                     _empty(tree, name)
                 else:
-                    tree.put(item.entry, _Chunks(item.chunks))
+                    tree.put(item.entry, pack.Payload(item.chunks))
         tree.finish()
     finally:
         tree.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,8 +19,8 @@ from dockerlab.oci import changes, layer_tar, tar_writer
 from dockerlab.oci.layer_tar import Entry
 
 _READ = 1 << 20
-_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_ONLY = os.O_RDONLY | os.O_CLOEXEC
 _KINDS = {
     stat.S_IFREG: layer_tar.FILE,
     stat.S_IFDIR: layer_tar.DIRECTORY,
@@ -64,6 +64,18 @@ def exactly(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
         size -= min(size, _READ)
 
 
+class Payload:
+    """The chunks of an item as content for a `Tree`."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """Give out exactly the size that the entry promises."""
+        for chunk in exactly(self._chunks, size):
+            yield memoryview(chunk)
+
+
 class Walk:
     """Walks a directory tree in a fixed order."""
 
@@ -84,6 +96,10 @@ class Walk:
             yield Item(self._directory_entry(b"", os.fstat(self._root), self._root))
         yield from self._below(self._root, b"")
 
+    def one(self, folder: int, base: bytes) -> Iterator[Item]:
+        """Yield the entry of a single name, and what is below it."""
+        yield from self._item(folder, base, base, os.lstat(base, dir_fd=folder))
+
     def _below(self, folder: int, path: bytes) -> Iterator[Item]:
         for name in sorted(os.fsencode(name) for name in os.listdir(folder)):
             try:
@@ -99,7 +115,9 @@ class Walk:
         if kind is None:
             return
         if kind == layer_tar.DIRECTORY:
-            with _opened(base, _LIST, folder) as descriptor:
+            with _opened(base, folder, stat.S_ISDIR) as descriptor:
+                if descriptor < 0:
+                    return
                 yield Item(self._directory_entry(path, status, descriptor))
                 if self._overlay and is_opaque(descriptor):
                     yield Item(_mark(changes.opaque_name(path), status))
@@ -109,7 +127,9 @@ class Walk:
         elif (first := self._first_name(path, status)) is not None:
             yield Item(_entry(path, layer_tar.HARDLINK, status, target=first))
         elif kind == layer_tar.FILE:
-            with _opened(base, _FILE, folder) as descriptor:
+            with _opened(base, folder, stat.S_ISREG) as descriptor:
+                if descriptor < 0:
+                    return
                 status = os.fstat(descriptor)
                 entry = _entry(path, kind, status, xattrs=_xattrs(descriptor))
                 yield Item(entry, _content(descriptor, status.st_size), path)
@@ -128,12 +148,29 @@ class Walk:
 
 
 @contextmanager
-def _opened(base: bytes, flags: int, folder: int) -> Iterator[int]:
-    descriptor = os.open(base, flags, dir_fd=folder)
+def _opened(base: bytes, folder: int, is_kind: Callable[[int], bool]) -> Iterator[int]:
+    """Open by a name that a running container may give to something else meanwhile.
+
+    -1 says that it did: opening a device or a pipe would do more than to look at it.
+    """
+    try:
+        node = os.open(base, _LOOK, dir_fd=folder)
+    except FileNotFoundError:
+        yield -1
+        return
+    try:
+        descriptor = os.open(f"/proc/self/fd/{node}", _READ_ONLY) if _is(node, is_kind) else -1
+    finally:
+        os.close(node)
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _is(node: int, is_kind: Callable[[int], bool]) -> bool:
+    return is_kind(os.fstat(node).st_mode)
 
 
 def _content(descriptor: int, size: int) -> Iterator[bytes]:

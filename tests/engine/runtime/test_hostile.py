@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dockerlab.engine.linux import capabilities
 from dockerlab.engine.model.mount import Mount
 from dockerlab.engine.runtime.launcher import StartFailed
 
@@ -99,3 +100,44 @@ def test_the_interpreter_is_on_a_read_only_mount(bench):
 
     # While it runs a write is refused anyway (ETXTBSY); this holds afterwards, too.
     assert asyncio.run(whole()) & os.ST_RDONLY
+
+
+def test_the_engines_environment_is_not_in_reach(bench, monkeypatch):
+    # Our own PID 1 of --init is a fork of the zygote, and this container may look into it.
+    monkeypatch.setenv("SECRET_OF_THE_STARTER", "hunter2")
+    spec = bench.spec(
+        "cat", "/proc/1/environ", use_init=True, capabilities=(*capabilities.DEFAULT, 19)
+    )
+
+    async def whole():
+        async with bench.launched() as launcher:
+            launcher._docker_init = ""
+            return await bench.run(launcher, spec)
+
+    out = asyncio.run(whole())
+    assert out.code == 0
+    assert "LC_ALL" in out.text
+    assert "SECRET" not in out.text
+
+
+def test_a_part_of_a_volume_that_became_a_link_stays_in_the_volume(bench, tmp_path):
+    volume = tmp_path / "data"
+    volume.mkdir()
+    (tmp_path / "secret").write_text("of the host")
+    # Whoever has the volume may do this between the create and the start of another.
+    (volume / "part").symlink_to("..")
+    (volume / "absolute").symlink_to(tmp_path)
+
+    def start(part):
+        mount = Mount(
+            kind="bind",
+            source=f"{volume}/{part}",
+            target="/part",
+            options=("rbind",),
+            within=str(volume),
+        )
+        return bench.do("ls", "/part", mounts=(*bench.spec("x").mounts, mount))
+
+    assert start("part").text.split() == ["absolute", "part"]
+    with pytest.raises(StartFailed, match="no such file or directory"):
+        start("absolute")

@@ -219,6 +219,25 @@ def test_refused_mounts(host, text):
     assert text in str(refused.value)
 
 
+def test_a_part_of_a_volume_is_looked_at_again_when_mounted(lab, tmp_path):
+    def mount(part):
+        options = VolumeOptions(subpath=part)
+        return MountDocument(type="volume", source="shared", target="/data", volume_options=options)
+
+    async def story():
+        await lab.volumes.create(VolumeCreate(name="shared"))
+        data = Path(lab.volumes.mountpoint(lab.volumes.get("shared")))
+        (data / "part").mkdir()
+        (data / "out").symlink_to(tmp_path)
+        point = (await lab.create(1, mounts=(mount("part"),)))["/data"]
+        assert (point.source, point.within) == (f"{data}/part", str(data))
+        assert (data / "part/sub/file").read_text() == "from the image"
+        with pytest.raises(InvalidRequest, match="no such file or directory"):
+            await lab.create(2, mounts=(mount("out"),))
+
+    asyncio.run(story())
+
+
 def test_tmpfs_mounts():
     document = MountDocument(
         type="tmpfs",

@@ -27,7 +27,8 @@ async def with_body(body: AsyncIterator[bytes], work: Callable[[Source], T]) -> 
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         source.given_up = True
-        await asyncio.wait([running])
+        # Its failure is our doing, and is told to nobody.
+        await asyncio.gather(running, return_exceptions=True)
         raise
 
 

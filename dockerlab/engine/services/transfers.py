@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -29,20 +29,18 @@ from dockerlab.engine.registry.resolve import (
 )
 from dockerlab.engine.registry.search import Found, search
 from dockerlab.engine.registry.transport import Registry, Rules
+from dockerlab.engine.services.bodies import with_body
 from dockerlab.engine.services.image_changes import changed
 from dockerlab.engine.services.images import Images
 from dockerlab.engine.store import archives
 from dockerlab.engine.store.load import Loaded, load
 from dockerlab.engine.store.store import Store
-from dockerlab.engine.store.streams import Source
 from dockerlab.errors import DockerlabError, InvalidRequest, NotFound
 from dockerlab.oci import digests, names, platforms
 from dockerlab.oci.documents import ImageRunConfig, Index, Manifest, Platform
 from dockerlab.oci.names import Reference
 from dockerlab.wire import progress
 from dockerlab.wire.times import rfc3339
-
-T = TypeVar("T")
 
 Tell = Callable[[bytes], None]
 """Takes one message of a stream, on the loop's thread."""
@@ -245,7 +243,7 @@ class Transfers:
         def report(diff_id: str, current: int, total: int) -> None:
             lines.report(digests.short(diff_id), "Loading layer", current, total)
 
-        loaded = await _with_body(
+        loaded = await with_body(
             body,
             lambda source: load(
                 self._store, source, platform=self._machine, progress=None if quiet else report
@@ -287,7 +285,7 @@ class Transfers:
         reference = names.parse_repository(repo, tag) if repo else None
         config = changed(ImageRunConfig(), changes)
         wanted = platforms.parse(platform, host=self._machine) if platform else self._machine
-        image = await _with_body(
+        image = await with_body(
             body,
             lambda source: archives.import_tree(
                 self._store,
@@ -350,44 +348,6 @@ class _Lines:
         else:
             message = progress.layer(status, name)
         self._loop.call_soon_threadsafe(self._tell, message)
-
-
-async def _with_body(body: AsyncIterator[bytes], work: Callable[[Source], T]) -> T:
-    """Run blocking work that reads a request's body while it arrives."""
-    source = _BodySource(body)
-    running = asyncio.ensure_future(asyncio.to_thread(work, source))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        source.give_up()
-        await asyncio.gather(running, return_exceptions=True)
-        raise
-
-
-class _BodySource:
-    """A request's body, read from a worker thread."""
-
-    def __init__(self, body: AsyncIterator[bytes]) -> None:
-        self._body, self._loop = body, asyncio.get_running_loop()
-        self._rest, self._given_up = b"", False
-
-    def give_up(self) -> None:
-        self._given_up = True
-
-    def read(self, size: int = -1, /) -> bytes:
-        while not self._rest:
-            if self._given_up:
-                raise InvalidRequest("unexpected EOF")
-            piece = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
-            if piece is None:
-                return b""
-            self._rest = piece
-        data = self._rest if size < 0 else self._rest[:size]
-        self._rest = self._rest[len(data) :]
-        return data
-
-    async def _next(self) -> bytes | None:
-        return await anext(self._body, None)
 
 
 def _wanted(name: str, tag: str) -> Reference:

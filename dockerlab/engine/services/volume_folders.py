@@ -111,17 +111,7 @@ class VolumeFolders:
 
 def _empty(point: MountPoint) -> int:
     """Open what is mounted, if it is an empty directory; else -1."""
-    try:
-        if point.within:
-            root = os.open(point.within, _LIST)
-            try:
-                target = open_inside(root, point.source.removeprefix(point.within), _LIST)
-            finally:
-                os.close(root)
-        else:
-            target = os.open(point.source, _LIST)
-    except NotADirectoryError:
-        return -1
+    target = os.open(point.source, _LIST)
     if os.listdir(target):
         os.close(target)
         return -1

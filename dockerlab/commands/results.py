@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 
+from dockerlab.oci.dive_report import DiveReport
+from dockerlab.oci.layer_report import Report
+
 Cell: TypeAlias = str | int | float | bool | tuple[str, ...] | None
 Document: TypeAlias = Mapping[str, Any]
 
@@ -170,11 +173,18 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLayers:
-    """The layers of one image, bottom first."""
+    """The layers of one image, bottom first.
+
+    Attributes:
+        report: what became of every byte; None where nobody counted.
+        dive: the same image as the tool dive sees it.
+    """
 
     image: str
     identifier: str
     layers: tuple[Layer, ...]
+    report: Report | None = None
+    dive: DiveReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,44 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from dockerlab.commands.formats import fill, heading
-from dockerlab.commands.results import Cell, Column, ImageLayers, Kind, Table
+from dockerlab.commands.results import Cell, Column, Kind, Table
 from dockerlab.commands.words import ago, brief, cut, short_id, size, write_time
-
-LAYERS = (
-    Column("number", Kind.COUNT, "LAYER", "Number"),
-    Column("size", Kind.BYTES, "SIZE", "Size"),
-    Column("entries", Kind.COUNT, "ENTRIES", "Entries"),
-    Column("added", Kind.COUNT, "ADDED", "Added"),
-    Column("changed", Kind.COUNT, "CHANGED", "Changed"),
-    Column("removed", Kind.COUNT, "REMOVED", "Removed"),
-    Column("instruction", Kind.TEXT, "INSTRUCTION", "Instruction", width=60),
-    Column("digest", Kind.ID, "DIGEST", "Digest"),
-    Column("created", Kind.TIME, "", "Created"),
-)
-
-
-def layers_table(result: ImageLayers) -> Table:
-    """One row for each layer, bottom first."""
-    return Table(
-        noun="layers",
-        columns=LAYERS,
-        rows=tuple(
-            (
-                layer.number,
-                layer.size_bytes,
-                len(layer.entries),
-                layer.count("added"),
-                layer.count("changed"),
-                layer.count("removed"),
-                layer.instruction,
-                layer.digest,
-                layer.created_ns,
-            )
-            for layer in result.layers
-        ),
-        taken_ns=0,
-        index="number",
-    )
 
 
 def shown(column: Column, value: Cell, table: Table) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from dockerlab.commands.formats import fill
 from dockerlab.commands.grammar import Arguments, Verb
 from dockerlab.commands.hosts import Host, choose
+from dockerlab.commands.layer_tables import text as layers_text
 from dockerlab.commands.results import (
     Documents,
     Done,
@@ -24,7 +25,7 @@ from dockerlab.commands.results import (
     Watch,
 )
 from dockerlab.commands.session import Session
-from dockerlab.commands.tables import layers_table, plain
+from dockerlab.commands.tables import plain
 from dockerlab.commands.words import write_time
 from dockerlab.console.progress import Terminal
 from dockerlab.console.screen import interactive
@@ -60,7 +61,7 @@ def printed(result: Any) -> str:
         case Table():
             return "" if result.shown_already else plain(result)
         case ImageLayers():
-            return plain(layers_table(result))
+            return layers_text(result)
         case Documents():
             return _documents(result)
         case Done():

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dockerlab.commands.layer_tables import layers_table
 from dockerlab.commands.results import (
     Built,
     Cell,
@@ -21,7 +22,6 @@ from dockerlab.commands.results import (
     Ran,
     Table,
 )
-from dockerlab.commands.tables import layers_table
 
 if TYPE_CHECKING:
     import pandas as pd

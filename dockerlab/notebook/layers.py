@@ -7,13 +7,16 @@ Refuses: to read images; `commands/layers.py` did.
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dockerlab.commands.results import ImageLayers
-from dockerlab.commands.tables import cells, layers_table, plain
+from dockerlab.commands import layer_rules, layer_tables
+from dockerlab.commands.results import ImageLayers, Table
+from dockerlab.commands.tables import cells
 from dockerlab.commands.words import size
 from dockerlab.notebook import style
 from dockerlab.notebook.display import View
+from dockerlab.notebook.errors import readable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,13 +42,39 @@ class LayersView(View):
 
         return entries(self.result)
 
+    @property
+    def ledger(self) -> pd.DataFrame:
+        """What became of all bytes: shipped, live, waste by its causes, dive's figures."""
+        return self._frame(layer_tables.ledger_table(self.result))
+
+    @property
+    def waste(self) -> pd.DataFrame:
+        """Every file whose bytes nobody can see: who shipped it, who hid it, and how."""
+        return self._frame(layer_tables.waste_table(self.result))
+
+    @property
+    def dive(self) -> pd.DataFrame:
+        """The paths that the tool dive would list, with its sizes."""
+        return self._frame(layer_tables.dive_table(self.result))
+
+    def check(self, *rules: str) -> LayersView:
+        """Fail unless each rule holds: `layers.check("efficiency > 0.95")`."""
+        check_rules(self.result, rules)
+        return self
+
     def text(self) -> str:
-        return plain(layers_table(self.result))
+        return layer_tables.text(self.result)
 
     def html(self) -> str:
-        titles, rows = cells(layers_table(self.result))
+        titles, rows = cells(layer_tables.layers_table(self.result))
         numbers = [title not in {"INSTRUCTION", "DIGEST"} for title in titles]
-        return picture(self.result) + style.table(titles, rows, numbers)
+        account = f"<div>{html.escape(layer_tables.summary(self.result))}</div>"
+        return picture(self.result) + account + style.table(titles, rows, numbers)
+
+    def _frame(self, table: Table) -> pd.DataFrame:
+        from dockerlab.notebook.frames import frame  # noqa: PLC0415 - pandas, at first use
+
+        return frame(table)
 
     def widget(self) -> Any:
         if self._widgets and self._widget is None:
@@ -53,6 +82,12 @@ class LayersView(View):
 
             self._widget = explorer(self.result)
         return self._widget
+
+
+@readable
+def check_rules(result: ImageLayers, rules: Sequence[str]) -> None:
+    """Hold an image to rules, and fail in words."""
+    layer_rules.check(result, [layer_rules.read(rule) for rule in rules])
 
 
 def picture(result: ImageLayers) -> str:

@@ -8,9 +8,10 @@ Source:  dive v0.13.1 filetree/efficiency.go, file_tree.go, file_node.go, image/
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dockerlab.oci.layer_tar import DIRECTORY, Entry
+from dockerlab.oci.tar_fields import readable
 
 _PREFIX = b".wh."
 _DOUBLE = b".wh..wh.."
@@ -39,6 +40,13 @@ class DiveReport:
     inefficient: tuple[Inefficient, ...]
     size_bytes: int
     user_size_bytes: int
+
+    def shown(self) -> DiveReport:
+        """The same with paths that every encoder takes: undecodable bytes are replaced."""
+        return replace(
+            self,
+            inefficient=tuple(replace(one, path=readable(one.path)) for one in self.inefficient),
+        )
 
     @property
     def wasted_bytes(self) -> int:

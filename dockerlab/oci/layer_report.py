@@ -8,11 +8,12 @@ Source:  OCI image-spec layer.md; `dive_report.py` has the figures of the tool p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from dockerlab.oci.changes import Marker, marker_of
 from dockerlab.oci.layer_tar import DIRECTORY, FILE, HARDLINK, SYMLINK, Entry
+from dockerlab.oci.tar_fields import readable
 
 DigestOf = Callable[[int, int], str]
 """Gives the content digest of a file by its layer and its place among the layer's entries."""
@@ -68,6 +69,10 @@ class Report:
     live: int
     dead: tuple[Dead, ...]
     base_layers: int | None = None
+
+    def shown(self) -> Report:
+        """The same with paths that every encoder takes: undecodable bytes are replaced."""
+        return replace(self, dead=tuple(replace(one, path=readable(one.path)) for one in self.dead))
 
     @property
     def shipped(self) -> int:

@@ -34,6 +34,13 @@ def shown(name: bytes) -> str:
     return f'"{quoted}{"..." if len(name) > 200 else ""}"'
 
 
+def readable(path: str) -> str:
+    """Take surrogates of undecodable bytes out of a path: no encoder writes them."""
+    if path.isascii():
+        return path
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def bad(why: str, name: bytes) -> InvalidRequest:
     """Make the error of an entry that is refused."""
     return InvalidRequest(f"invalid tar entry {shown(name)}: {why}")

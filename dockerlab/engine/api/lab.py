@@ -7,9 +7,10 @@ Refuses: anything that a Docker host offers too; notebooks must work against tho
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -18,10 +19,13 @@ from dockerlab.engine.api.request import Request
 from dockerlab.engine.api.routes import Route
 from dockerlab.engine.model.image import Image, Layer
 from dockerlab.engine.model.overview import About
+from dockerlab.oci import dive_report, layer_report
 from dockerlab.oci.documents import History
 from dockerlab.oci.layer_stack import LayerChange, LayerStack
 from dockerlab.oci.layer_tar import Entry
 from dockerlab.wire.times import rfc3339
+
+_Images: TypeAlias = list[Image]  # inside a class with a method `list`, the word means that
 
 
 class Identity(Protocol):
@@ -34,12 +38,15 @@ class ImageSource(Protocol):
     """Finds images."""
 
     def resolve(self, name: str) -> Image: ...
+    def list(self) -> _Images: ...
+    def tags_of(self, image_id: str) -> list[str]: ...
 
 
 class LayerSource(Protocol):
     """Reads the indexes of layers."""
 
     def entries(self, layer: Layer) -> Sequence[Entry]: ...
+    def digests_of(self, layer: Layer) -> Callable[[int], str]: ...
 
 
 class Storage(Protocol):
@@ -74,6 +81,7 @@ def routes(
         Route("GET", "/dockerlab/v1/engine", handlers.engine),
         Route("GET", "/dockerlab/v1/doctor", handlers.doctor),
         Route("GET", "/dockerlab/v1/images/{name}/layers", handlers.layers),
+        Route("GET", "/dockerlab/v1/images/{name}/ledger", handlers.ledger),
         Route("POST", "/dockerlab/v1/shutdown", handlers.shutdown),
     ]
 
@@ -110,6 +118,13 @@ class _Handlers:
             content_type=JSON_TYPE,
         )
 
+    async def ledger(self, request: Request) -> Reply:
+        image = self._storage.images.resolve(request.params["name"])
+        return Bytes(
+            body=await asyncio.to_thread(_ledger, image, self._storage),
+            content_type=JSON_TYPE,
+        )
+
     async def shutdown(self, request: Request) -> Reply:
         clean = request.query.flag("clean")
         # After the answer is on its way.
@@ -131,6 +146,26 @@ def _layers(image: Image, source: LayerSource) -> bytes:
         for number, layer in enumerate(image.layers)
     ]
     return msgspec.json.encode({"id": image.id, "layers": documents})
+
+
+def _ledger(image: Image, storage: Storage) -> bytes:
+    entries = [storage.layers.entries(layer) for layer in image.layers]
+    # Few images have files of one size and path in two layers: an index is read when one has.
+    digests_of = functools.cache(lambda number: storage.layers.digests_of(image.layers[number]))
+    digest_of = functools.cache(lambda layer, number: digests_of(layer)(number))
+    known = [
+        [layer.diff_id for layer in other.layers]
+        for other in storage.images.list()
+        if storage.images.tags_of(other.id)
+    ]
+    report = layer_report.report(
+        entries,
+        digest_of,
+        base_layers=layer_report.base_layer_count([one.diff_id for one in image.layers], known),
+    )
+    return msgspec.json.encode(
+        {"report": report.shown(), "dive": dive_report.report(entries).shown()}
+    )
 
 
 def _step(steps: Sequence[History], number: int) -> History:

@@ -94,6 +94,20 @@ def test_layers_say_what_each_did(loaded: Any) -> None:
     assert {one["mark"] for one in first["entries"]} == {"added"}
 
 
+def test_the_ledger_accounts_for_every_byte(loaded: Any) -> None:
+    status, document = ask(loaded, "GET", f"/dockerlab/v1/images/{NAME}/ledger")
+    assert status == 200
+    report = document["report"]
+    assert report["layers"] == [
+        {"shipped": 11, "dead": 11, "hid": 0},
+        {"shipped": 13, "dead": 0, "hid": 11},
+    ]
+    assert report["live"] == 13
+    causes = {one["path"]: (one["cause"], one["layer"], one["hidden_by"]) for one in report["dead"]}
+    assert causes == {"etc/motd": ("overwritten", 0, 1), "etc/old": ("deleted", 0, 1)}
+    assert [one["path"] for one in document["dive"]["inefficient"]] == ["/etc/motd", "/etc/old"]
+
+
 def test_engine_and_doctor(engine: Any) -> None:
     status, document = ask(engine, "GET", "/dockerlab/v1/engine")
     assert status == 200

@@ -37,6 +37,15 @@ def normalise(name: str) -> str:
     return upper if upper == "ALL" or upper.startswith("CAP_") else f"CAP_{upper}"
 
 
+def canonical(names: tuple[str, ...], field: str) -> tuple[str, ...]:
+    """Spell the names of a request as inspect shows them.
+
+    Raises:
+        InvalidRequest: one that no kernel knows.
+    """
+    return tuple(_check(names, field))
+
+
 def name_of(number: int) -> str:
     """The kernel's name of a capability."""
     return f"CAP_{NAMES[number]}" if number < len(NAMES) else f"CAP_{number}"

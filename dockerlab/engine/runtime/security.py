@@ -15,6 +15,7 @@ from dockerlab.errors import InvalidRequest
 
 UNCONFINED = "unconfined"
 _TRUE = frozenset({"1", "t", "true"})
+_FALSE = frozenset({"0", "f", "false"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ def security_options(words: Iterable[str]) -> SecurityOptions:
             key, separator, value = word.partition(":")
         match key:
             case "no-new-privileges":
+                if value.lower() not in _TRUE | _FALSE:
+                    raise InvalidRequest(f'invalid --security-opt 2: "{word}"')
                 no_new = value.lower() in _TRUE
             case "seccomp":
                 profile = "" if value == "builtin" else value
@@ -51,7 +54,10 @@ def security_options(words: Iterable[str]) -> SecurityOptions:
             case "label" | "systempaths" | "writable-cgroups":
                 continue
             case _:
-                raise InvalidRequest(f'invalid --security-opt 1: "{word}"')
+                raise InvalidRequest(
+                    f'invalid --security-opt {2 if separator else 1}: "{word}"',
+                    hint="seccomp, apparmor, no-new-privileges, label or systempaths.",
+                )
     return SecurityOptions(seccomp=profile, apparmor=apparmor, no_new_privileges=no_new)
 
 

@@ -17,9 +17,9 @@ import msgspec
 
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.image import Image, ImageUser
-from dockerlab.engine.model.lifecycle import Move, after
+from dockerlab.engine.model.lifecycle import Move, Status, after
 from dockerlab.engine.runtime.translate import resources
-from dockerlab.engine.services import creation, limits, names, restarts
+from dockerlab.engine.services import creation, host_checks, limits, names, restarts
 from dockerlab.engine.services.container_events import ContainerEvents
 from dockerlab.engine.services.directory import Directory
 from dockerlab.engine.services.execs import Execs
@@ -68,6 +68,7 @@ class Containers:
                 host_name=socket.gethostname(),
                 cgroup_version=self._rooms.hierarchy.version,
                 cpus=os.cpu_count() or 1,
+                limits=self._rooms.hierarchy.supports,
             )
             container = creation.decide(request, image, facts)
             container = await self._furnished(container, image)
@@ -75,8 +76,8 @@ class Containers:
             self.directory.release(taken)
             raise
         self._events.emit(container, "create")
-        wanted = resources(container.host)
-        return fresh_id, self._rooms.hierarchy.warnings(wanted)
+        warnings = self._rooms.hierarchy.warnings(resources(request.host_config))
+        return fresh_id, warnings + host_checks.warnings(container.host)
 
     async def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a container, its writable layer and its log.
@@ -186,7 +187,8 @@ class Containers:
     async def finish_removal(self, container_id: str) -> None:
         """Go on with a removal that an earlier engine did not finish."""
         async with self.directory.live(container_id).lock:
-            await self._dissolve(self.directory.get(container_id), volumes=False)
+            container = self.directory.get(container_id)
+            await self._dissolve(container, volumes=container.host.auto_remove)
 
     async def _furnished(self, container: Container, image: Image) -> Container:
         """Give it a snapshot, its volumes and its row; on any failure nothing of them remains."""
@@ -213,7 +215,21 @@ class Containers:
         await self._rooms.containers.put(
             container.id, replace(container, state=replace(before, status=status))
         )
-        await self._dissolve(container, volumes=volumes)
+        try:
+            await self._dissolve(container, volumes=volumes)
+        except Exception as error:
+            await self._not_removed(container, error)
+            raise
+
+    async def _not_removed(self, container: Container, error: Exception) -> None:
+        """Let a removal that failed be tried again."""
+        if container.id not in self._rooms.containers:
+            return
+        status = after(
+            Status.REMOVING, Move.FAIL_REMOVAL, name=container.name, container_id=container.id
+        )
+        dead = replace(container.state, status=status, error=str(error))
+        await self._rooms.containers.put(container.id, replace(container, state=dead))
 
     async def _dissolve(self, container: Container, *, volumes: bool) -> None:
         live = self.directory.live(container.id)

@@ -13,10 +13,12 @@ from pathlib import PurePosixPath
 
 import msgspec
 
+from dockerlab.engine.linux import capabilities
+from dockerlab.engine.linux.signals import signal_number
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.image import Image
 from dockerlab.engine.runtime import defaults
-from dockerlab.engine.services import limits, restarts
+from dockerlab.engine.services import host_checks, limits
 from dockerlab.errors import Conflict, InvalidRequest
 from dockerlab.wire.documents import (
     ContainerConfig,
@@ -26,14 +28,16 @@ from dockerlab.wire.documents import (
     HostConfig,
 )
 
-LOG_DRIVERS = ("json-file", "local", "none")
-_NAMESPACE_MODES = ("host", "private", "shareable", "none", "")
 _ONE_MILLISECOND_NS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the request can't know: the new id, the clock, the machine."""
+    """What the request can't know: the new id, the clock, the machine.
+
+    Attributes:
+        limits: features of this machine's cgroups.
+    """
 
     id: str
     name: str
@@ -41,6 +45,7 @@ class Facts:
     host_name: str
     cgroup_version: int
     cpus: int
+    limits: frozenset[str] = frozenset()
 
 
 def decide(request: CreateContainer, image: Image, facts: Facts) -> Container:
@@ -52,7 +57,7 @@ def decide(request: CreateContainer, image: Image, facts: Facts) -> Container:
     host = _filled_host(request.host_config, facts)
     config = _with_hostname(merged(request.config(), image), host, facts)
     _check_config(config)
-    _check_host(host, config, facts.cpus)
+    host_checks.check(host, config, facts.cpus)
     path, *args = command_of(config.entrypoint, config.cmd)
     return Container(
         id=facts.id,
@@ -145,6 +150,7 @@ def _filled_host(host: HostConfig, facts: Facts) -> HostConfig:
     if host.privileged:
         masked, readonly = masked or (), readonly or ()
     policy = host.restart_policy
+    oom_kill_disable = bool(host.oom_kill_disable) if facts.cgroup_version == 1 else None
     return msgspec.structs.replace(
         host,
         network_mode="bridge" if mode in {"", "default"} else mode,
@@ -157,6 +163,12 @@ def _filled_host(host: HostConfig, facts: Facts) -> HostConfig:
         masked_paths=defaults.MASKED_PATHS if masked is None else masked,
         readonly_paths=defaults.READONLY_PATHS if readonly is None else readonly,
         memory_swap=limits.memory_swap_default(host),
+        # Docker drops what it warned about before it looks at the range.
+        blkio_weight=host.blkio_weight if "blkio_weight" in facts.limits else 0,
+        oom_kill_disable=oom_kill_disable,
+        pids_limit=host.pids_limit if (host.pids_limit or 0) > 0 else None,
+        cap_add=capabilities.canonical(host.cap_add, "CapAdd"),
+        cap_drop=capabilities.canonical(host.cap_drop, "CapDrop"),
     )
 
 
@@ -169,6 +181,8 @@ def _check_config(config: ContainerConfig) -> None:
     for entry in config.env:
         if not entry or entry.startswith("="):
             raise InvalidRequest(f"invalid environment variable: {entry}")
+    if config.stop_signal:
+        signal_number(config.stop_signal)
     health = config.healthcheck
     if health is not None:
         for name in ("interval", "timeout", "start_period", "start_interval"):
@@ -177,30 +191,6 @@ def _check_config(config: ContainerConfig) -> None:
                 raise InvalidRequest(f"{words} in Healthcheck cannot be less than 1ms")
         if health.retries < 0:
             raise InvalidRequest("Retries in Healthcheck cannot be negative")
-
-
-def _check_host(host: HostConfig, config: ContainerConfig, cpus: int) -> None:
-    restarts.check_policy(host.restart_policy, auto_remove=host.auto_remove)
-    limits.check(host, cpus)
-    if host.log_config.type not in LOG_DRIVERS:
-        raise InvalidRequest(
-            f"error looking up logging plugin {host.log_config.type}: plugin not found",
-            hint=f"This engine writes {', '.join(LOG_DRIVERS)}.",
-        )
-    if host.ipc_mode not in _NAMESPACE_MODES and not host.ipc_mode.startswith("container:"):
-        raise InvalidRequest(f"invalid IPC mode: {host.ipc_mode}")
-    if host.pid_mode not in {"", "host"} and not host.pid_mode.startswith("container:"):
-        raise InvalidRequest(f"invalid PID mode: {host.pid_mode}")
-    if host.uts_mode not in {"", "host"}:
-        raise InvalidRequest(f"invalid UTS mode: {host.uts_mode}")
-    if host.userns_mode not in {"", "host"}:
-        raise InvalidRequest(f"invalid user namespace mode: {host.userns_mode}")
-    if host.port_bindings and host.network_mode.startswith("container:"):
-        raise InvalidRequest(
-            "conflicting options: port publishing and the container type network mode"
-        )
-    if config.mac_address and host.network_mode in {"host", "none"}:
-        raise InvalidRequest("conflicting options: mac-address and the network mode")
 
 
 def _networks(request: CreateContainer, host: HostConfig) -> Mapping[str, EndpointSettings]:

@@ -108,6 +108,6 @@ def parse_list(text: str) -> list[int]:
     for part in filter(None, text.split(",")):
         found = _RANGE.fullmatch(part)
         if found is None or int(found[2] or found[1]) > _HIGHEST_CPU:
-            raise InvalidRequest(f"Invalid value {text} for cpuset cpus")
+            raise InvalidRequest(f"Invalid value {text} for cpuset cpus: invalid format: {text}")
         numbers.extend(range(int(found[1]), int(found[2] or found[1]) + 1))
     return numbers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dockerlab.engine.model.image import Image
@@ -20,7 +22,10 @@ from dockerlab.wire.documents import (
 )
 
 ID = "ab" * 32
-FACTS = creation.Facts(id=ID, name="web", now_ns=1, host_name="machine", cgroup_version=2, cpus=2)
+FACTS = creation.Facts(
+    id=ID, name="web", now_ns=1, host_name="machine", cgroup_version=2, cpus=2,
+    limits=frozenset({"blkio_weight"}),
+)  # fmt: skip
 
 
 def image(**config: object) -> Image:
@@ -97,7 +102,40 @@ def test_privileged_hides_nothing_and_host_network_has_the_hosts_name():
     assert made.config.hostname == "machine"
 
 
+def test_what_this_machine_can_not_limit_is_dropped_before_its_range_is_looked_at():
+    facts = replace(FACTS, limits=frozenset(), cgroup_version=1)
+    host = HostConfig(blkio_weight=5, pids_limit=-1)
+    made = creation.decide(request(host, cmd=("x",)), image(), facts).host
+    assert (made.blkio_weight, made.pids_limit, made.oom_kill_disable) == (0, None, False)
+    assert creation.decide(request(cmd=("x",)), image(), FACTS).host.oom_kill_disable is None
+
+
+def test_capabilities_are_kept_in_the_kernels_spelling():
+    host = HostConfig(cap_add=("net_admin",), cap_drop=("all",))
+    made = creation.decide(request(host, cmd=("x",)), image(), FACTS).host
+    assert (made.cap_add, made.cap_drop) == (("CAP_NET_ADMIN",), ("ALL",))
+
+
+def refused(words: str, **host: object) -> tuple[CreateContainer, type[DockerlabError], str]:
+    return request(HostConfig(**host), cmd=("x",)), InvalidRequest, words
+
+
 REFUSED = [
+    refused('invalid CapAdd: unknown capability: "CAP_FOO"', cap_add=("foo",)),
+    refused('invalid CapDrop: unknown capability: "CAP_BAR"', cap_drop=("BAR",)),
+    refused('invalid --security-opt 1: "foo"', security_opt=("foo",)),
+    refused('invalid --security-opt 2: "foo=bar"', security_opt=("foo=bar",)),
+    refused('security-opt 2: "no-new-privileges=x"', security_opt=("no-new-privileges=x",)),
+    refused("unknown or invalid runtime name: foo", runtime="foo"),
+    refused("invalid isolation: \"foo\" - linux only supports 'default'", isolation="foo"),
+    refused("--storage-opt is supported only for overlay over xfs", storage_opt={"size": "1g"}),
+    refused(
+        "unknown log opt 'foo' for json-file log driver", log_config=LogConfig(config={"foo": "b"})
+    ),
+    refused("invalid IPC mode: foo", ipc_mode="foo"),
+    refused("invalid cgroup namespace mode: foo", cgroupns_mode="foo"),
+    refused("Invalid value foo for cpuset cpus: invalid format: foo", cpuset_cpus="foo"),
+    (request(cmd=("x",), stop_signal="FOO"), InvalidRequest, "invalid signal: FOO"),
     (request(), InvalidRequest, "no command specified"),
     (request(cmd=("x",), working_dir="a"), InvalidRequest, "needs to be an absolute path"),
     (request(cmd=("x",), env=("=v",)), InvalidRequest, "invalid environment variable: =v"),
@@ -131,7 +169,7 @@ REFUSED = [
     (
         request(HostConfig(log_config=LogConfig(type="splunk")), cmd=("x",)),
         InvalidRequest,
-        "error looking up logging plugin splunk: plugin not found",
+        'error looking up logging plugin splunk: plugin "splunk" not found',
     ),
     (
         request(cmd=("x",), healthcheck=Healthcheck(test=("CMD", "t"), interval=1)),

@@ -45,8 +45,9 @@ def header(entry: Entry) -> bytes:
     Raises:
         InvalidRequest: a device number beyond what the format holds.
     """
-    name = entry.name + (b"/" if entry.kind == DIRECTORY else b"")
-    name = name if name.strip(b"/") else b"./"
+    name = entry.name or b"."
+    if entry.kind == DIRECTORY and name != b"/":
+        name += b"/"
     records: dict[bytes, bytes] = {}
     prefix, short = _split(name)
     if not short:

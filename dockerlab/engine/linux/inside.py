@@ -79,6 +79,42 @@ def parent_inside(root: int, path: str) -> tuple[int, str]:
     return directory_inside(root, parent_path), name
 
 
+def real_path(root: int, path: str) -> str:
+    """Say where a path leads, links followed; what does not exist stays as it is written.
+
+    Good for names in messages and answers, never for access: it may change at any moment.
+    """
+    done: list[str] = []
+    rest = path.split("/")[::-1]
+    links = 0
+    while rest:
+        part = rest.pop()
+        if part == "..":
+            del done[-1:]
+        elif part not in {"", "."}:
+            done.append(part)
+            target = _link_inside(root, "/".join(done)) if links < _MAX_LINKS else ""
+            if target:
+                links += 1
+                done = [] if target.startswith("/") else done[:-1]
+                rest += target.split("/")[::-1]
+    return "/" + "/".join(done)
+
+
+def _link_inside(root: int, path: str) -> str:
+    """Read a symbolic link; "" for whatever is none."""
+    try:
+        descriptor = open_inside(root, path, os.O_PATH | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        return os.readlink("", dir_fd=descriptor)
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
 def _split(path: str) -> tuple[str, str]:
     parent, _, name = path.rstrip("/").rpartition("/")
     return parent or "/", name

@@ -146,7 +146,7 @@ class Reading:
     def _tar_of(self, container_id: str) -> Generator[bytes, None, None]:
         snapshots = self._rooms.store.snapshots
         with snapshots.merged(snapshots.rootfs(container_id)) as root:
-            yield from archives.export(root)
+            yield from archives.chunks_of(archives.export(root))
 
     def _stats_reader(self, container: Container, pid: int) -> StatsReader:
         own_network = container.host.network_mode not in {"host", "none"}

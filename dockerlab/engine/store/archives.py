@@ -8,7 +8,7 @@ Source:  moby image/tarexport/save.go; OCI image-layout.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -227,7 +227,7 @@ def import_tree(
         return store.images.put_sync(documents.render(document), [layer])
 
 
-def chunks_of(data: Iterable[bytes], size: int = _READ) -> Iterator[bytes]:
+def chunks_of(data: Iterable[bytes], size: int = _READ) -> Generator[bytes, None, None]:
     """Join small pieces of a stream, so that each one sent is worth a system call."""
     waiting: list[bytes] = []
     held = 0

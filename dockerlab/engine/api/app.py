@@ -40,6 +40,7 @@ from dockerlab.engine.api.reply import (
 )
 from dockerlab.engine.api.request import Query, Request
 from dockerlab.engine.api.routes import Found, Handler, Route, Table, check_version, split_version
+from dockerlab.errors import DockerlabError
 
 __all__ = [
     "API_VERSION",
@@ -75,11 +76,11 @@ class App(httputil.HTTPServerConnectionDelegate):
     """Owns the routes, the server and every task that answers a request."""
 
     def __init__(self, routes: Iterable[Route] = (), *, complete: bool = True) -> None:
-        """Args: complete: all routes are there; otherwise requests wait for `complete()`."""
+        """Args: complete: all routes are there; otherwise requests wait, see `begin`."""
         self._table = Table(routes)
-        self._complete = asyncio.Event()
+        self._begun, self._complete = asyncio.Event(), asyncio.Event()
         if complete:
-            self._complete.set()
+            self.complete()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: HTTPServer | None = None
 
@@ -88,8 +89,13 @@ class App(httputil.HTTPServerConnectionDelegate):
         for route in routes:
             self._table.add(route)
 
+    def begin(self) -> None:
+        """Answer what there are routes for; anything else waits for `complete`."""
+        self._begun.set()
+
     def complete(self) -> None:
         """All routes are there: answer those who wait."""
+        self._begun.set()
         self._complete.set()
 
     def server(self) -> HTTPServer:
@@ -110,7 +116,20 @@ class App(httputil.HTTPServerConnectionDelegate):
     ) -> httputil.HTTPMessageDelegate:
         """Begin one request; called by tornado."""
         assert isinstance(request_conn, HTTP1Connection)
-        return Exchange(request_conn, self.find, self.spawn, self._complete)
+        return Exchange(request_conn, self.find, self.spawn, self._missing)
+
+    def _missing(self, method: str, target: str) -> asyncio.Event | None:
+        """What a request has to wait for before it can be answered."""
+        path = target.partition("?")[0]
+        if self._complete.is_set() or path.endswith("/_ping"):
+            return None
+        if not self._begun.is_set():
+            return self._begun
+        try:
+            self.find(method, path)
+        except DockerlabError:
+            return self._complete
+        return None
 
     def find(self, method: str, target: str) -> Found:
         """Find what a request line's target (without its query) means.
@@ -132,7 +151,7 @@ class App(httputil.HTTPServerConnectionDelegate):
 
     async def close(self) -> None:
         """Stop listening, cancel what still runs, close every connection."""
-        self._complete.set()
+        self.complete()
         if self._server is not None:
             self._server.stop()
         tasks = list(self._tasks)

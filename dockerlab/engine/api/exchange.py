@@ -42,6 +42,8 @@ _REFUSED_BODY_BYTES = 1 << 16
 
 Find = Callable[[str, str], Found]
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+# What a method and target must wait for, as their route is not there yet.
+Missing = Callable[[str, str], asyncio.Event | None]
 
 
 async def answer(route: Route, request: Request) -> Reply:
@@ -62,11 +64,9 @@ async def answer(route: Route, request: Request) -> Reply:
 class Exchange(httputil.HTTPMessageDelegate):
     """One request and its answer on one connection."""
 
-    def __init__(
-        self, conn: HTTP1Connection, find: Find, spawn: Spawn, complete: asyncio.Event
-    ) -> None:
+    def __init__(self, conn: HTTP1Connection, find: Find, spawn: Spawn, missing: Missing) -> None:
         self._conn = conn
-        self._complete = complete
+        self._missing = missing
         self._find = find
         self._spawn = spawn
         self._http_10 = False
@@ -85,16 +85,17 @@ class Exchange(httputil.HTTPMessageDelegate):
         headers: httputil.HTTPHeaders,
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, httputil.RequestStartLine)
-        if self._complete.is_set() or start_line.path.endswith("/_ping"):
+        if self._missing(start_line.method, start_line.path) is None:
             self._headers(start_line, headers)
             return None
-        return asyncio.ensure_future(self._when_complete(start_line, headers))
+        return asyncio.ensure_future(self._when_there(start_line, headers))
 
-    async def _when_complete(
+    async def _when_there(
         self, start_line: httputil.RequestStartLine, headers: httputil.HTTPHeaders
     ) -> None:
         # The socket is open before every room is: a ping is answered, the rest waits its turn.
-        await self._complete.wait()
+        while (missing := self._missing(start_line.method, start_line.path)) is not None:
+            await missing.wait()
         self._headers(start_line, headers)
 
     def _headers(

@@ -17,7 +17,6 @@ from dockerlab.engine import config
 from dockerlab.engine.daemon import control
 from dockerlab.engine.daemon.pid_file import EngineRecord
 from dockerlab.errors import Conflict, DockerlabError, Failed
-from dockerlab.wire.times import rfc3339
 
 _NOT_RUNNING = 1
 
@@ -126,6 +125,8 @@ def _tell(options: argparse.Namespace, record: EngineRecord | None, text: str) -
         return
     document: dict[str, Any] = {"running": record is not None}
     if record is not None:
+        from dockerlab.wire.times import rfc3339  # noqa: PLC0415 - after what takes time
+
         document |= {
             "host": f"unix://{record.socket}",
             "pid": record.pid,

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -58,7 +57,7 @@ def start(settings: Settings) -> EngineRecord:
     if record is not None:
         return record
     deadline = time.monotonic() + READY_TIMEOUT_S
-    with tempfile.TemporaryFile() as complaints:
+    with open(os.memfd_create("complaints"), "w+b") as complaints:
         process = _spawn(complaints)
         try:
             code = _await_line(process, deadline)
@@ -130,10 +129,13 @@ def _spawn(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
 def _environment() -> dict[str, str]:
     # From a clone that was never installed, "/" as working directory would not find the package.
     home = str(Path(__file__).parents[3])
-    if home in sys.path[1:]:
-        return dict(os.environ)
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = dict(os.environ)
+    # Compiling the engine takes longer than starting it: once is enough.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    if home not in sys.path[1:]:
+        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+    return environment
 
 
 def _await_line(process: subprocess.Popen[bytes], deadline: float) -> int | None:

@@ -20,8 +20,10 @@ class Furnished:
     Attributes:
         containers: all of them, to be counted.
         clean: ends containers and removes what is ours in the kernel.
+        rest: brings up what takes longest to import, and gives its routes.
     """
 
     routes: list[Route]
     containers: Callable[[], Iterable[Container]]
     clean: Callable[[], Awaitable[None]]
+    rest: Callable[[], Awaitable[list[Route]]]

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 
 from dockerlab.engine.api import image_transfers, no_containers
 from dockerlab.engine.api import images as images_api
+from dockerlab.engine.api.routes import Route
 from dockerlab.engine.daemon.furnished import Furnished
 from dockerlab.engine.services.events import Events
 from dockerlab.engine.services.images import Images
@@ -29,8 +30,12 @@ async def furnish(store: Store, events: Events, stack: AsyncExitStack, why: str)
         *images_api.routes(images),
         *no_containers.routes(why),
     ]
-    return Furnished(routes=routes, containers=tuple, clean=_nothing_to_clean)
+    return Furnished(routes=routes, containers=tuple, clean=_nothing, rest=_no_rest)
 
 
-async def _nothing_to_clean() -> None:
+async def _nothing() -> None:
     """Nothing of ours is in the kernel."""
+
+
+async def _no_rest() -> list[Route]:
+    return []

@@ -6,15 +6,16 @@ Refuses: to signal; `control.py` does, through a pidfd.
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import msgspec
-
-from dockerlab.engine.linux.machine import boot_id, start_ticks
+from dockerlab.engine.linux.birth import boot_id, start_ticks
 
 
-class EngineRecord(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class EngineRecord:
     """One running engine.
 
     Attributes:
@@ -46,14 +47,14 @@ def write(path: Path, *, root: Path, socket: Path, started_ns: int) -> None:
         started_ns=started_ns,
     )
     half = path.with_name(f"{path.name}.new")
-    half.write_bytes(msgspec.json.encode(record))
+    half.write_text(json.dumps(asdict(record)), "utf-8")
     half.replace(path)
 
 
 def read(path: Path) -> EngineRecord | None:
     """Find the engine of a run folder; None when none runs."""
     try:
-        record = msgspec.json.decode(path.read_bytes(), type=EngineRecord)
-    except (OSError, msgspec.MsgspecError):
+        record = EngineRecord(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
         return None
     return record if record.alive else None

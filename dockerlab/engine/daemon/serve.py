@@ -105,9 +105,12 @@ class Engine:
             furnished = await self._furnish(about, store, events, stack)
             overview.attach(furnished.containers)
             app.add(furnished.routes)
-            app.complete()
+            app.begin()
             _log.info("ready after %.0f ms", (time.time_ns() - started_ns) / 1e6)
             announce()
+            # Builds and registries: who asks for them now waits, everybody else has an engine.
+            app.add(await furnished.rest())
+            app.complete()
             await self._stopping.wait()
             _log.info("stopping")
             events.close()

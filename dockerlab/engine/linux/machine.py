@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dockerlab.engine.linux.birth import boot_id
 from dockerlab.engine.linux.cgroups import look
 from dockerlab.engine.model.machine import Machine, Mode
+
+__all__ = ["boot_id", "may_administer", "read"]
 
 _CAP_SYS_ADMIN = 21
 
@@ -45,22 +48,6 @@ def may_administer() -> bool:
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
     return False
-
-
-def boot_id() -> str:
-    """The id of this boot: tells a reboot from a restart of the engine."""
-    return _text(Path("/proc/sys/kernel/random/boot_id")).strip()
-
-
-def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 when it is gone.
-
-    A pid comes back some day; a pid with its start time does not. Source: man 5 proc_pid_stat.
-    """
-    # The command's name, in brackets, may hold spaces and brackets itself.
-    _, _, rest = _text(Path(f"/proc/{pid}/stat")).rpartition(")")
-    fields = rest.split()
-    return int(fields[19]) if len(fields) > 19 and fields[0] != "Z" else 0
 
 
 def _text(path: Path) -> str:

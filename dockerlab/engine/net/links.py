@@ -23,7 +23,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from dockerlab.engine.net.addresses import AnyNetwork, mac_of
+from dockerlab.engine.net.addresses import mac_of
 from dockerlab.engine.net.netlink import (
     ACK,
     CREATE,
@@ -38,14 +38,12 @@ from dockerlab.engine.net.netlink import (
 from dockerlab.engine.net.plan import AddAddress, AddRoute, Inside, LinkUp, MakeBridge, MakePair
 
 _NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
-_NEWADDR, _NEWROUTE, _GETROUTE = 20, 24, 26
+_NEWADDR, _NEWROUTE = 20, 24
 _NEW = REQUEST | CREATE | EXCLUSIVE
 _IFF_UP = 1
 _AF_BRIDGE = 7
 _IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 5, 10, 18, 1
 _LINK_HEADER = struct.Struct("=BxHiII")
-_ROUTE_HEADER = struct.Struct("=BBBBBBBBI")
-_RTA_DST = 1
 _LOOPBACK_INDEX = 1
 _MAIN_TABLE, _PROTO_BOOT, _SCOPE_UNIVERSE, _UNICAST = 254, 3, 0, 1
 # What a template has in the places of a cable's names, address and namespace.
@@ -174,17 +172,6 @@ class Links:
             self._channel.ask(
                 name, _link(_DELLINK, REQUEST, attrs=[("IFLA_IFNAME", name)], up=None)
             )
-
-    def routes(self) -> list[AnyNetwork]:
-        """List the destinations this machine has routes for; those of default routes left out."""
-        found: list[AnyNetwork] = []
-        message = rtmsg()
-        for row in self._channel.dump("routes", _encoded(message, _GETROUTE, REQUEST | DUMP)):
-            family, length, *_ = _ROUTE_HEADER.unpack_from(row)
-            target = attributes(row[_ROUTE_HEADER.size :]).get(_RTA_DST)
-            if target is not None and family in {socket.AF_INET, socket.AF_INET6}:
-                found.append(ipaddress.ip_network((target, length)))
-        return found
 
     def _isolate(self, name: str, index: int) -> None:
         """Forbid a port to talk to other isolated ports: no rule sees packets inside a bridge."""

@@ -16,12 +16,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dockerlab.engine.linux.cgroup_values import CgroupPlan, Hierarchy
 from dockerlab.engine.model.limits import Resources
 from dockerlab.engine.runtime import adopt, packets
-from dockerlab.engine.runtime.plan import plan as make_plan
 from dockerlab.engine.runtime.process import (
     Attached,
     Exit,
@@ -32,9 +31,11 @@ from dockerlab.engine.runtime.process import (
     read_exit,
 )
 from dockerlab.engine.runtime.spec import ProcessKind, Spec
-from dockerlab.engine.runtime.steps import Plan
 from dockerlab.engine.runtime.zygote_host import ZygoteHost
 from dockerlab.errors import Failed
+
+if TYPE_CHECKING:
+    from dockerlab.engine.runtime.steps import Plan
 
 __all__ = [
     "Attached", "Exit", "Launcher", "PortHelper", "Process", "StartFailed", "exit_code_of",
@@ -88,6 +89,9 @@ class Launcher:
 
     def plan(self, spec: Spec) -> Plan:
         """Decide what `launch` would do; `Plan.describe` prints it."""
+        # The steps are thirty classes, which an engine's start shall not wait for.
+        from dockerlab.engine.runtime.plan import plan as make_plan  # noqa: PLC0415
+
         return make_plan(spec, self._cgroup_plan(spec), docker_init=self._docker_init)
 
     async def launch(self, spec: Spec) -> Process:

@@ -88,11 +88,19 @@ class Networks:
 
     async def start(self) -> None:
         """Bring up bridge, host and none, and heal what a kill or a flush left."""
+        await self.open()
+        await self.heal()
+
+    async def heal(self) -> None:
+        """Bring the kernel's side to what the rows say; who needs a bridge waits for this."""
+        await self.wiring.start(self._rows.values, self._places.values)
+
+    async def open(self) -> None:
+        """Have the rows of bridge, host and none."""
         for name, driver in (("host", "host"), ("none", "null")):
             if self._named(name) is None:
                 await self._rows.put(*_predefined(name, driver))
         await self._ready_default()
-        await self.wiring.start(self._rows.values, self._places.values)
 
     async def close(self) -> None:
         """Let go of the kernel's side without changing it."""
@@ -207,7 +215,7 @@ class Networks:
             NotFound, InvalidRequest, Forbidden, Unavailable, Unsupported: in Docker's words.
         """
         network = self.resolve(name)
-        self.wiring.check()
+        await self.wiring.check()
         present = self.endpoints_of(owner.id)
         if any(one.network_id == network.id for one in present):
             raise Forbidden(

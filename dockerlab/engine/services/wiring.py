@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dockerlab.engine.model.network import Endpoint, Network
 from dockerlab.engine.net import plan
 from dockerlab.engine.net.addresses import AnyNetwork
+from dockerlab.engine.net.routes import routes
 from dockerlab.errors import DockerlabError, Failed, Unsupported
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Wiring:
         self._networks: Callable[[], Sequence[Network]] = tuple
         self._endpoints: Callable[[], Sequence[Endpoint]] = tuple
         self.problem: DockerlabError | None = None
+        self._healed = asyncio.Event()
 
     async def start(
         self,
@@ -71,26 +73,29 @@ class Wiring:
             await self._run(self._heal)
         except OSError as error:
             self.problem = _problem(error)
+        finally:
+            self._healed.set()
 
-    def check(self) -> None:
+    async def check(self) -> None:
         """Refuse bridge networks where the machine has none.
 
         Raises:
             Unsupported: with what would lift it.
         """
+        await self._healed.wait()
         if self.problem is not None:
             raise self.problem
 
     async def routes(self) -> list[AnyNetwork]:
         """List the destinations this machine knows; none where it can't be asked."""
         try:
-            return await self._run(lambda: self._open_links().routes())
+            return await self._run(routes)
         except OSError:
             return []
 
     async def add(self, network: Network) -> None:
         """Make a network's bridge and let the rules know it."""
-        self.check()
+        await self.check()
         await self._tell(network.name, self._add, network)
 
     async def remove(self, network: Network) -> None:
@@ -106,7 +111,7 @@ class Wiring:
         Raises:
             Failed: the kernel refused. Unsupported: no bridges here.
         """
-        self.check()
+        await self.check()
         return await self._tell(
             endpoint.interface, self._plug, network, endpoint, netns, default_route
         )

@@ -1,7 +1,7 @@
 """The bridge's routes: the host, its containers and images, their verbs, its events.
 
 Knows:   how a request of the browser becomes one call of the Docker host, in a worker thread.
-Refuses: to answer who is not logged in to this Jupyter Server.
+Refuses: to answer who is not logged in to this Jupyter Server, or whom its Authorizer refuses.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any
 
+from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
@@ -42,6 +43,8 @@ def _feed() -> EventFeed:
 class BridgeHandler(APIHandler):
     """Base: asks the host in a thread and tells failures in JSON."""
 
+    auth_resource = "dockerlab"  # what a server's Authorizer knows the bridge as
+
     async def ask(self, call: Callable[[Any], Any]) -> Any:
         """Run `call` with docker-py's client, away from the server's loop."""
 
@@ -60,6 +63,7 @@ class BridgeHandler(APIHandler):
 
 class HostHandler(BridgeHandler):
     @web.authenticated
+    @authorized
     async def get(self) -> None:
         """Answer which host this is, and why that one."""
         version = await self.ask(lambda api: api.version())
@@ -78,6 +82,7 @@ class HostHandler(BridgeHandler):
 
 class ContainersHandler(BridgeHandler):
     @web.authenticated
+    @authorized
     async def get(self) -> None:
         """Answer all containers, as the Docker API lists them."""
         self.finish(json.dumps(await self.ask(lambda api: api.containers(all=True))))
@@ -85,6 +90,7 @@ class ContainersHandler(BridgeHandler):
 
 class ImagesHandler(BridgeHandler):
     @web.authenticated
+    @authorized
     async def get(self) -> None:
         """Answer all images, as the Docker API lists them."""
         self.finish(json.dumps(await self.ask(lambda api: api.images())))
@@ -92,6 +98,7 @@ class ImagesHandler(BridgeHandler):
 
 class VerbHandler(BridgeHandler):
     @web.authenticated
+    @authorized
     async def post(self, noun: str, name: str, verb: str) -> None:
         """Do one of the panel's verbs."""
         await self.ask(lambda api: permitted(noun, verb)(api, name))
@@ -101,6 +108,7 @@ class VerbHandler(BridgeHandler):
 
 class EventsHandler(BridgeHandler):
     @web.authenticated
+    @authorized
     async def get(self) -> None:
         """Stream one line of JSON for each event of the host, and an empty one when it is quiet."""
         self.set_header("Content-Type", "application/x-ndjson")

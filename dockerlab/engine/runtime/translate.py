@@ -261,6 +261,8 @@ def _sysctls(host: HostConfig, namespaces: Namespaces) -> Mapping[str, str]:
                 raise InvalidRequest(f'sysctl "{name}" not allowed in host network namespace')
         elif not name.startswith(("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")):
             raise InvalidRequest(f"sysctl {name!r} is not in a separate kernel namespace")
+        elif namespaces.ipc == "host":
+            raise InvalidRequest(f'sysctl "{name}" is not allowed in the hosts ipc namespace')
     own = (
         {
             "net.ipv4.ip_unprivileged_port_start": "0",

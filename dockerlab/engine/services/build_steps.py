@@ -15,11 +15,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dockerlab.engine.build.run import RunStep
-from dockerlab.engine.linux import capabilities, seccomp
+from dockerlab.engine.linux import apparmor, capabilities
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.network import Endpoint
 from dockerlab.engine.runtime import defaults
 from dockerlab.engine.runtime.launcher import Process
+from dockerlab.engine.runtime.security import seccomp_program
 from dockerlab.engine.runtime.spec import Mount, Namespaces, ProcessKind, Spec
 from dockerlab.engine.runtime.translate import with_entries
 from dockerlab.engine.services.directory import Directory
@@ -95,7 +96,6 @@ class BuildSteps:
         ]
         files = await asyncio.to_thread(self._files, owner, endpoints, folder)
         bounding = capabilities.resolve((), (), privileged=step.privileged)
-        names = frozenset(capabilities.name_of(number) for number in bounding)
         entries = {
             "PATH": f"PATH={defaults.DEFAULT_PATH}",
             "HOSTNAME": f"HOSTNAME={owner.config.hostname}",
@@ -114,7 +114,8 @@ class BuildSteps:
             hostname=owner.config.hostname,
             namespaces=Namespaces(net=self._net(step.network_mode)),
             capabilities=bounding,
-            seccomp=None if step.privileged else seccomp.default_program(names),
+            seccomp=seccomp_program("", bounding, privileged=step.privileged),
+            apparmor_profile=apparmor.profile_for("", privileged=step.privileged),
             mounts=(
                 defaults.PROC,
                 defaults.DEV,

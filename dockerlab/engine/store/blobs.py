@@ -262,6 +262,10 @@ class Spool:
             view = view[self._file.write(view) :]
         self.size += len(data)
 
+    def close(self) -> None:
+        """All is written; an archive may have thousands of files, and a process few descriptors."""
+        self._file.close()
+
     def keep(self) -> str:
         """Make it a blob; return its digest."""
         digest = self.digest
@@ -270,5 +274,5 @@ class Spool:
 
     def discard(self) -> None:
         """Close; remove what was not kept."""
-        self._file.close()
+        self.close()
         self.path.unlink(missing_ok=True)

@@ -105,6 +105,7 @@ def _read(store: Store, source: Source, opened: ExitStack) -> _Archive:
             entries += 1
             if entries > _MAX_ENTRIES:
                 raise InvalidRequest(f"archive has more than {_MAX_ENTRIES} entries")
+            held += len(entry.name) + len(entry.target)
             if entry.kind == layer_tar.HARDLINK:
                 archive.links[entry.name] = b"/" + entry.target
             elif entry.kind == layer_tar.SYMLINK:
@@ -114,8 +115,8 @@ def _read(store: Store, source: Source, opened: ExitStack) -> _Archive:
                 if entry.pieces is not None:
                     raise InvalidRequest(f"sparse file {shown(entry.name)} in the archive")
                 held += _take(store, archive, entry, content, opened)
-                if held > _MAX_DOCUMENTS:
-                    raise InvalidRequest("archive has too many documents")
+            if held > _MAX_DOCUMENTS:
+                raise InvalidRequest("archive has too many documents")
     return archive
 
 
@@ -141,6 +142,7 @@ def _take(
     spool = opened.enter_context(store.blobs.spool())
     for piece in content.pieces(entry.size):
         spool.write(piece)
+    spool.close()
     _must_be_whole(entry, spool.size)
     if digests.is_digest(digest) and spool.digest != digest:
         raise InvalidRequest(f"{shown(entry.name)} has the digest {spool.digest}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import resource
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -167,6 +169,28 @@ def test_hostile_archives(store, name):
         load_bytes(store, HOSTILE[name])
     assert store.images.list() == []
     assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_an_archive_of_many_files_takes_few_descriptors(store):
+    tar = Tar()
+    for number in range(300):
+        tar.add(f"{number}/layer.tar", data=b"%d" % number)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len([*Path("/proc/self/fd").iterdir()]) + 40, hard))
+    try:
+        with pytest.raises(InvalidRequest, match=r"does not contain a manifest\.json"):
+            load_bytes(store, tar.bytes())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_an_archive_of_long_names_takes_little_memory(store, monkeypatch):
+    monkeypatch.setattr(load, "_MAX_DOCUMENTS", 10_000)
+    tar = Tar()
+    for number in range(20):
+        tar.link(f"{number}", "x" * 1000)
+    with pytest.raises(InvalidRequest, match="too many documents"):
+        load_bytes(store, tar.bytes())
 
 
 def test_a_blob_that_lies_about_its_digest(store):

@@ -20,28 +20,32 @@ from dockerlab.commands.words import SECOND_NS, short_id
 from dockerlab.errors import NotFound
 
 CONTAINERS = (
-    Column("id", Kind.ID, "CONTAINER ID", "ID"),
-    Column("image", Kind.TEXT, "IMAGE", "Image"),
-    Column("command", Kind.TEXT, "COMMAND", "Command", width=20),
-    Column("created", Kind.TIME, "CREATED", "RunningFor"),
+    Column("id", Kind.ID, "CONTAINER ID", "ID", help="the whole id"),
+    Column(
+        "image", Kind.TEXT, "IMAGE", "Image", help="as it was named when the container was made"
+    ),
+    Column("command", Kind.TEXT, "COMMAND", "Command", width=20, help="entrypoint and arguments"),
+    Column("created", Kind.TIME, "CREATED", "RunningFor", help="when it was made"),
     Column("state", Kind.CATEGORY, "", "State", help="created, running, paused, exited, ..."),
-    Column("status", Kind.TEXT, "STATUS", "Status"),
-    Column("ports", Kind.LIST, "PORTS", "Ports"),
+    Column("status", Kind.TEXT, "STATUS", "Status", help="as people say it: Up 3 minutes"),
+    Column(
+        "ports", Kind.LIST, "PORTS", "Ports", help="as docker writes them: 0.0.0.0:8080->80/tcp"
+    ),
     Column("name", Kind.TEXT, "NAMES", "Names"),
-    Column("networks", Kind.LIST, "", "Networks"),
-    Column("mounts", Kind.LIST, "", "Mounts"),
+    Column("networks", Kind.LIST, "", "Networks", help="names of networks"),
+    Column("mounts", Kind.LIST, "", "Mounts", help="names of volumes, folders of the host"),
     Column("size", Kind.BYTES, "", "Size", missing=True, help="what it wrote; only with --size"),
 )
 PORTS = (
-    Column("port", Kind.COUNT, "", "Port"),
-    Column("protocol", Kind.CATEGORY, "", "Protocol"),
-    Column("host_address", Kind.TEXT, "", "HostIp"),
-    Column("host_port", Kind.COUNT, "", "HostPort"),
-    Column("line", Kind.TEXT, "PORTS", "Line"),
+    Column("port", Kind.COUNT, "", "Port", help="in the container"),
+    Column("protocol", Kind.CATEGORY, "", "Protocol", help="tcp, udp or sctp"),
+    Column("host_address", Kind.TEXT, "", "HostIp", help="where the host listens"),
+    Column("host_port", Kind.COUNT, "", "HostPort", help="on the host"),
+    Column("line", Kind.TEXT, "PORTS", "Line", help="as docker writes it"),
 )
 DIFF = (
     Column("change", Kind.CATEGORY, "CHANGE", "Kind", help="A added, C changed, D deleted"),
-    Column("path", Kind.TEXT, "PATH", "Path"),
+    Column("path", Kind.TEXT, "PATH", "Path", help="absolute"),
 )
 _CHANGES = {0: "C", 1: "A", 2: "D"}
 

@@ -23,12 +23,12 @@ from dockerlab.errors import DockerlabError, InvalidRequest, NotFound
 from dockerlab.oci import names
 
 IMAGES = (
-    Column("repository", Kind.TEXT, "REPOSITORY", "Repository"),
+    Column("repository", Kind.TEXT, "REPOSITORY", "Repository", help="name without the tag"),
     Column("tag", Kind.TEXT, "TAG", "Tag"),
-    Column("digest", Kind.TEXT, "", "Digest"),
-    Column("id", Kind.ID, "IMAGE ID", "ID"),
-    Column("created", Kind.TIME, "CREATED", "CreatedSince"),
-    Column("size", Kind.BYTES, "SIZE", "Size"),
+    Column("digest", Kind.TEXT, "", "Digest", help="of the registry's manifest"),
+    Column("id", Kind.ID, "IMAGE ID", "ID", help="the whole id: digest of the configuration"),
+    Column("created", Kind.TIME, "CREATED", "CreatedSince", help="when it was built"),
+    Column("size", Kind.BYTES, "SIZE", "Size", help="of all its layers, unpacked"),
     Column(
         "containers",
         Kind.COUNT,
@@ -39,12 +39,18 @@ IMAGES = (
     ),
 )
 HISTORY = (
-    Column("id", Kind.ID, "IMAGE", "ID"),
-    Column("created", Kind.TIME, "CREATED", "CreatedSince"),
-    Column("created_by", Kind.TEXT, "CREATED BY", "CreatedBy", width=45),
-    Column("size", Kind.BYTES, "SIZE", "Size"),
+    Column(
+        "id",
+        Kind.ID,
+        "IMAGE",
+        "ID",
+        help="the image after this step; <missing> where only a registry knew it",
+    ),
+    Column("created", Kind.TIME, "CREATED", "CreatedSince", help="when the step was done"),
+    Column("created_by", Kind.TEXT, "CREATED BY", "CreatedBy", width=45, help="the instruction"),
+    Column("size", Kind.BYTES, "SIZE", "Size", help="of files the step added"),
     Column("comment", Kind.TEXT, "COMMENT", "Comment"),
-    Column("tags", Kind.LIST, "", "Tags"),
+    Column("tags", Kind.LIST, "", "Tags", help="names of the image after this step"),
 )
 
 

@@ -37,9 +37,11 @@ LAYERS = (
     Column("added", Kind.COUNT, "ADDED", "Added", help="paths that were not there below"),
     Column("changed", Kind.COUNT, "CHANGED", "Changed", help="paths that were there below"),
     Column("removed", Kind.COUNT, "REMOVED", "Removed", help="paths that it hides"),
-    Column("instruction", Kind.TEXT, "INSTRUCTION", "Instruction", width=60),
+    Column(
+        "instruction", Kind.TEXT, "INSTRUCTION", "Instruction", width=60, help="as it was typed"
+    ),
     Column("digest", Kind.ID, "DIGEST", "Digest", help="diff ID: of the uncompressed archive"),
-    Column("created", Kind.TIME, "", "Created"),
+    Column("created", Kind.TIME, "", "Created", help="when the step was done"),
 )
 LEDGER = (
     Column("figure", Kind.TEXT, "FIGURE", "Figure"),
@@ -53,7 +55,7 @@ LEDGER = (
     ),
 )
 WASTE = (
-    Column("path", Kind.TEXT, "PATH", "Path"),
+    Column("path", Kind.TEXT, "PATH", "Path", help="without a slash in front"),
     Column("size", Kind.BYTES, "SIZE", "Size"),
     Column(
         "cause",
@@ -67,7 +69,7 @@ WASTE = (
     Column("instruction", Kind.TEXT, "INSTRUCTION", "Instruction", width=60, help="that hid it"),
 )
 DIVE = (
-    Column("path", Kind.TEXT, "PATH", "Path"),
+    Column("path", Kind.TEXT, "PATH", "Path", help="without a slash in front"),
     Column("size", Kind.BYTES, "SIZE", "Size", help="of all its copies, the one in use included"),
     Column("count", Kind.COUNT, "COUNT", "Count", help="layers that have the path"),
 )

@@ -18,12 +18,12 @@ from dockerlab.commands.words import read_time
 from dockerlab.errors import InvalidRequest
 
 NETWORKS = (
-    Column("id", Kind.ID, "NETWORK ID", "ID"),
+    Column("id", Kind.ID, "NETWORK ID", "ID", help="the whole id"),
     Column("name", Kind.TEXT, "NAME", "Name"),
     Column("driver", Kind.CATEGORY, "DRIVER", "Driver"),
-    Column("scope", Kind.CATEGORY, "SCOPE", "Scope"),
-    Column("subnets", Kind.LIST, "", "Subnets"),
-    Column("internal", Kind.FLAG, "", "Internal"),
+    Column("scope", Kind.CATEGORY, "SCOPE", "Scope", help="local or swarm"),
+    Column("subnets", Kind.LIST, "", "Subnets", help="as CIDR"),
+    Column("internal", Kind.FLAG, "", "Internal", help="no way out to other networks"),
     Column("created", Kind.TIME, "", "CreatedAt"),
 )
 

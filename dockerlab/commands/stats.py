@@ -22,21 +22,27 @@ from dockerlab.commands.words import SECOND_NS, binary_size, read_span, read_tim
 from dockerlab.errors import DockerlabError, NotFound
 
 STATS = (
-    Column("id", Kind.ID, "CONTAINER ID", "ID"),
+    Column("id", Kind.ID, "CONTAINER ID", "ID", help="the whole id"),
     Column("name", Kind.TEXT, "NAME", "Name"),
-    Column("cpu_percent", Kind.PERCENT, "CPU %", "CPUPerc"),
+    Column(
+        "cpu_percent", Kind.PERCENT, "CPU %", "CPUPerc", help="of one processor: 200 is two of them"
+    ),
     Column("shown_memory", Kind.SHOWN, "MEM USAGE / LIMIT", "MemUsage"),
-    Column("memory", Kind.BYTES),
-    Column("memory_limit", Kind.BYTES),
-    Column("memory_percent", Kind.PERCENT, "MEM %", "MemPerc"),
+    Column("memory", Kind.BYTES, help="in use, without page cache that would go"),
+    Column(
+        "memory_limit",
+        Kind.BYTES,
+        help="what it may use at most; the machine's where it has no limit",
+    ),
+    Column("memory_percent", Kind.PERCENT, "MEM %", "MemPerc", help="of its limit"),
     Column("shown_network", Kind.SHOWN, "NET I/O", "NetIO"),
-    Column("received", Kind.BYTES),
-    Column("sent", Kind.BYTES),
+    Column("received", Kind.BYTES, help="by its network interfaces, since its start"),
+    Column("sent", Kind.BYTES, help="by its network interfaces, since its start"),
     Column("shown_block", Kind.SHOWN, "BLOCK I/O", "BlockIO"),
-    Column("read", Kind.BYTES),
-    Column("written", Kind.BYTES),
-    Column("pids", Kind.COUNT, "PIDS", "PIDs"),
-    Column("time", Kind.TIME),
+    Column("read", Kind.BYTES, help="from block devices, since its start"),
+    Column("written", Kind.BYTES, help="to block devices, since its start"),
+    Column("pids", Kind.COUNT, "PIDS", "PIDs", help="processes and threads"),
+    Column("time", Kind.TIME, help="when the host measured"),
 )
 _MAX_AT_ONCE = 16
 

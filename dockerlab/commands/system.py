@@ -22,18 +22,18 @@ from dockerlab.errors import InvalidRequest, NotFound
 from dockerlab.version import version as own_version
 
 DISK_USE = (
-    Column("kind", Kind.CATEGORY, "TYPE", "Type"),
-    Column("total", Kind.COUNT, "TOTAL", "TotalCount"),
-    Column("active", Kind.COUNT, "ACTIVE", "Active"),
-    Column("size", Kind.BYTES, "SIZE", "Size"),
-    Column("reclaimable", Kind.BYTES, "RECLAIMABLE", "Reclaimable"),
+    Column("kind", Kind.CATEGORY, "TYPE", "Type", help="images, containers, volumes, build cache"),
+    Column("total", Kind.COUNT, "TOTAL", "TotalCount", help="how many there are"),
+    Column("active", Kind.COUNT, "ACTIVE", "Active", help="how many are in use"),
+    Column("size", Kind.BYTES, "SIZE", "Size", help="on the disk"),
+    Column("reclaimable", Kind.BYTES, "RECLAIMABLE", "Reclaimable", help="what a prune would free"),
 )
 EVENTS = (
-    Column("time", Kind.TIME, "", "Time"),
-    Column("type", Kind.CATEGORY, "", "Type"),
-    Column("action", Kind.CATEGORY, "", "Action"),
-    Column("name", Kind.TEXT, "", "Name"),
-    Column("id", Kind.ID, "", "ID"),
+    Column("time", Kind.TIME, "", "Time", help="when it happened"),
+    Column("type", Kind.CATEGORY, "", "Type", help="container, image, network, volume"),
+    Column("action", Kind.CATEGORY, "", "Action", help="create, start, die, ..."),
+    Column("name", Kind.TEXT, "", "Name", help="of whatever it happened to"),
+    Column("id", Kind.ID, "", "ID", help="of whatever it happened to"),
     Column("line", Kind.SHOWN, "EVENT", "Line"),
 )
 _INSPECTORS: tuple[tuple[str, str], ...] = (

@@ -19,9 +19,9 @@ from dockerlab.commands.words import read_time, size
 VOLUMES = (
     Column("driver", Kind.CATEGORY, "DRIVER", "Driver"),
     Column("name", Kind.TEXT, "VOLUME NAME", "Name"),
-    Column("mountpoint", Kind.TEXT, "", "Mountpoint"),
+    Column("mountpoint", Kind.TEXT, "", "Mountpoint", help="folder on the host"),
     Column("created", Kind.TIME, "", "CreatedAt"),
-    Column("scope", Kind.CATEGORY, "", "Scope"),
+    Column("scope", Kind.CATEGORY, "", "Scope", help="local or global"),
 )
 
 

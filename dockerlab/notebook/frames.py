@@ -27,34 +27,34 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOG_COLUMNS = (
-    Column("time", Kind.TIME),
-    Column("stream", Kind.CATEGORY),
-    Column("line", Kind.TEXT),
+    Column("time", Kind.TIME, help="when the program wrote it"),
+    Column("stream", Kind.CATEGORY, help="stdout or stderr"),
+    Column("line", Kind.TEXT, help="without its end"),
 )
 STEP_COLUMNS = (
-    Column("step", Kind.COUNT),
-    Column("instruction", Kind.TEXT),
-    Column("cached", Kind.FLAG),
+    Column("step", Kind.COUNT, help="from 1"),
+    Column("instruction", Kind.TEXT, help="as it was typed"),
+    Column("cached", Kind.FLAG, help="the layer was there already"),
     Column("duration", Kind.DURATION),
-    Column("layer", Kind.ID),
-    Column("output", Kind.TEXT),
+    Column("layer", Kind.ID, help="the image after this step"),
+    Column("output", Kind.TEXT, help="what the step printed"),
 )
 ENTRY_COLUMNS = (
-    Column("layer", Kind.COUNT),
-    Column("path", Kind.TEXT),
-    Column("kind", Kind.CATEGORY),
-    Column("size", Kind.BYTES),
-    Column("mark", Kind.CATEGORY),
-    Column("mode", Kind.COUNT),
-    Column("link", Kind.TEXT),
+    Column("layer", Kind.COUNT, help="from the bottom, beginning with 0"),
+    Column("path", Kind.TEXT, help="without a slash in front"),
+    Column("kind", Kind.CATEGORY, help="file, directory, symlink, hardlink, device, fifo"),
+    Column("size", Kind.BYTES, help="of a removed folder: of everything in it"),
+    Column("mark", Kind.CATEGORY, help="added, changed, removed, same"),
+    Column("mode", Kind.COUNT, help="permission bits, as the archive has them"),
+    Column("link", Kind.TEXT, help="target of a link"),
 )
 RAN_COLUMNS = (
-    Column("container", Kind.ID),
+    Column("container", Kind.ID, help="the whole id"),
     Column("image", Kind.TEXT),
-    Column("exit_code", Kind.COUNT),
-    Column("duration", Kind.DURATION),
-    Column("stdout", Kind.TEXT),
-    Column("stderr", Kind.TEXT),
+    Column("exit_code", Kind.COUNT, help="0 is fine"),
+    Column("duration", Kind.DURATION, help="from create to exit"),
+    Column("stdout", Kind.TEXT, help="what it wrote, the first 8 MiB"),
+    Column("stderr", Kind.TEXT, help="what it wrote, the first 8 MiB"),
 )
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from dockerlab.commands import container_reports, images, networks, stats, system, volumes
+from dockerlab.commands import (
+    container_reports,
+    images,
+    layer_tables,
+    networks,
+    stats,
+    system,
+    volumes,
+)
 from dockerlab.commands.results import Column, Kind, LogLine, Logs
 from dockerlab.commands.stats import Sample, table
+from dockerlab.notebook import frames, frames_document
 from dockerlab.notebook.frames import build, frame
 
+ROOT = Path(__file__).parents[2]
 DTYPES = {
     Kind.TEXT: "str",
     Kind.ID: "str",
@@ -21,27 +33,34 @@ DTYPES = {
     Kind.FLAG: "bool",
     Kind.LIST: "object",
 }
-TABLES = {
-    "ps": container_reports.CONTAINERS,
-    "port": container_reports.PORTS,
-    "diff": container_reports.DIFF,
-    "images": images.IMAGES,
-    "history": images.HISTORY,
-    "network ls": networks.NETWORKS,
-    "volume ls": volumes.VOLUMES,
-    "system df": system.DISK_USE,
-    "events": system.EVENTS,
-    "stats": stats.STATS,
-}
 
 
-@pytest.mark.parametrize("noun", TABLES)
-def test_columns_keep_their_types_without_rows(noun):
-    made = build(TABLES[noun], [])
-    for column in TABLES[noun]:
+@pytest.mark.parametrize("listed", frames_document.FRAMES, ids=lambda listed: listed.code)
+def test_columns_keep_their_types_without_rows(listed):
+    made = build(listed.columns, [])
+    assert {column.name for column in listed.columns} >= set(listed.index)
+    for column in listed.columns:
         if column.kind is not Kind.SHOWN:
             wanted = "Int64" if column.missing else DTYPES[column.kind]
             assert str(made[column.name].dtype) == wanted, column.name
+
+
+def test_the_page_of_all_frames_is_current():
+    wanted = (ROOT / "docs" / "frames.md").read_text()
+    assert wanted == frames_document.page(), (
+        "write it anew: python -m dockerlab.notebook.frames_document docs/frames.md"
+    )
+
+
+@pytest.mark.parametrize(
+    "room", [container_reports, images, layer_tables, networks, stats, system, volumes, frames]
+)
+def test_the_page_forgets_no_columns(room):
+    """Whoever adds a table adds it to the page."""
+    listed = [frame.columns for frame in frames_document.FRAMES]
+    for name, value in vars(room).items():
+        if isinstance(value, tuple) and value and all(isinstance(one, Column) for one in value):
+            assert value in listed, name
 
 
 def test_values():

@@ -57,6 +57,7 @@ class Exit:
     finished_ns: int
     oom: bool = False
     error: str = ""
+    started_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ class Process:
         self.pid = 0
         self.pidfd = -1
         self.running = False
+        self.started_ns = 0
         self.warnings: list[str] = []
         self._loop.add_reader(connection, self._readable)
 
@@ -354,6 +356,7 @@ class Process:
         self.id, self.kind = document["id"], ProcessKind(document["kind"])
         self.pid, self.pidfd = document["pid"], descriptors[0]
         self.running = document["state"] in {"starting", "running"}
+        self.started_ns = document.get("started_ns", 0)
         if not self._hello.done():
             self._hello.set_result(None)
         if document["exit"]:
@@ -419,4 +422,5 @@ def _exit_of(document: dict[str, Any]) -> Exit:
         code=int(document["code"]),
         finished_ns=int(document["finished_ns"]),
         oom=bool(document.get("oom")),
+        started_ns=int(document.get("started_ns", 0)),
     )

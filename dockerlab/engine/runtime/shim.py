@@ -73,6 +73,7 @@ class Shim:
         self._listener: socket.socket | None = None
         self._pid, self._pidfd = 0, -1
         self._state = "created"
+        self._started_ns = 0
         self._go: tuple[socket.socket, int] | None = None
         self._exit: dict[str, Any] | None = None
         self._failure: dict[str, Any] | None = None
@@ -180,6 +181,7 @@ class Shim:
             "kind": self._facts["kind"],
             "pid": self._pid,
             "state": self._state,
+            "started_ns": self._started_ns,
             "exit": self._exit,
         }
         self._send(control, hello, (self._pidfd,))
@@ -328,6 +330,7 @@ class Shim:
             self._send(control, answer)
             self._leave()
         self._state = "running"
+        self._started_ns = time.time_ns()
         self._send(control, {"id": number, "warnings": self._warnings})
 
     # -- the end ------------------------------------------------------------------------------
@@ -343,7 +346,12 @@ class Shim:
             self._clean_up()
             self._broadcast({"event": "failed", **self._failure})
             self._leave()
-        self._exit = {"code": code, "finished_ns": time.time_ns(), "oom": self._oom_killed()}
+        self._exit = {
+            "code": code,
+            "started_ns": self._started_ns,
+            "finished_ns": time.time_ns(),
+            "oom": self._oom_killed(),
+        }
         self._state = "ending"
         self._streams.last_data = time.monotonic()
         self._streams.drain()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from pathlib import Path
 
 from dockerlab.engine.model.container import Container
@@ -31,12 +32,19 @@ class Adoption:
     async def take_over(self) -> None:
         """Bring rows and reality together; nobody else may touch containers meanwhile."""
         for container in self._containers.directory.all():
-            if container.state.status is Status.REMOVING:
-                await self._finish_removal(container)
-            else:
-                await self._adopt(container)
+            removing = container.state.status is Status.REMOVING
+            await self._tried(
+                "finish the removal of" if removing else "take over",
+                container,
+                self._containers.finish_removal(container.id)
+                if removing
+                else self._adopt(container),
+            )
         await self._end_orphans()
         await self._sweep()
+        for container in self._containers.directory.all():
+            if container.host.auto_remove and not container.state.status.running:
+                await self._tried("remove", container, self._containers.remove(container.id))
 
     async def start_by_policy(self) -> None:
         """Start what restart policies want to run with the engine."""
@@ -62,11 +70,14 @@ class Adoption:
         record = await asyncio.to_thread(read_exit, exit_path) if process is None else None
         await self._containers.supervisor.take_over(container.id, process, record)
 
-    async def _finish_removal(self, container: Container) -> None:
+    async def _tried(self, what: str, container: Container, work: Awaitable[None]) -> None:
+        """Let no single container keep the engine from starting."""
         try:
-            await self._containers.finish_removal(container.id)
+            await work
         except DockerlabError as error:
-            _log.warning("cannot finish the removal of %s: %s", container.name, error)
+            _log.warning("cannot %s %s: %s", what, container.name, error)
+        except Exception:  # noqa: BLE001 - told, and the next one has its turn
+            _log.exception("cannot %s %s", what, container.name)
 
     async def _end_orphans(self) -> None:
         """Execs go on and are let go; build steps and containers without a row are ended."""

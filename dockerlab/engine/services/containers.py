@@ -19,7 +19,7 @@ from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.image import Image, ImageUser
 from dockerlab.engine.model.lifecycle import Move, Status, after
 from dockerlab.engine.runtime.translate import resources
-from dockerlab.engine.services import creation, host_checks, limits, names, restarts
+from dockerlab.engine.services import creation, host_checks, limits, names, partners, restarts
 from dockerlab.engine.services.container_events import ContainerEvents
 from dockerlab.engine.services.directory import Directory
 from dockerlab.engine.services.execs import Execs
@@ -46,7 +46,9 @@ class Containers:
         self._events = ContainerEvents(rooms.events)
         self._pruning = asyncio.Lock()
 
-    async def create(self, request: CreateContainer, name: str) -> tuple[str, list[str]]:
+    async def create(
+        self, request: CreateContainer, name: str, platform: str = ""
+    ) -> tuple[str, list[str]]:
         """Make a container; nothing runs yet.
 
         Returns:
@@ -58,6 +60,9 @@ class Containers:
         if not request.image:
             raise InvalidRequest("config.Image must not be empty")
         image = self._rooms.store.images.resolve(request.image)
+        creation.check_platform(request.image, image, platform)
+        host = partners.resolved(request.host_config, self.directory.find)
+        request = msgspec.structs.replace(request, host_config=host)
         fresh_id = names.new_id()
         taken = self.directory.reserve(name, fresh_id)
         try:
@@ -94,6 +99,9 @@ class Containers:
         if force:
             await self.supervisor.end(container.id)
         async with self.directory.live(container.id).lock:
+            if force:
+                # A start, or a restart policy, may have been faster than the lock.
+                await self.supervisor.end(container.id)
             await self._remove(container.id, volumes=volumes or container.host.auto_remove)
 
     async def rename(self, name: str, new_name: str) -> None:

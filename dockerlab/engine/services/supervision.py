@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
+from dockerlab.engine.linux.birth import boot_id
 from dockerlab.engine.linux.signals import signal_number
 from dockerlab.engine.model.container import Container, State
 from dockerlab.engine.model.lifecycle import Move, Status, after, not_running
@@ -50,6 +51,7 @@ class Supervisor:
         self._health, self._remove = health, remove
         self._preparation = Preparation(rooms, directory)
         self._events = ContainerEvents(rooms.events)
+        self._boot_id = boot_id()
 
     async def start(self, name: str) -> None:
         """Start a container by hand; its restart policy counts from zero again.
@@ -235,17 +237,35 @@ class Supervisor:
         """Go on with a container of an earlier engine: watch it, or write its end into the row."""
         live = self._directory.live(container_id)
         container = self._directory.get(container_id)
+        state = container.state
+        known = state.status in {Status.RUNNING, Status.PAUSED}
         if process is not None:
-            running = container.state.status in {Status.RUNNING, Status.PAUSED}
-            status = container.state.status if running else Status.RUNNING
-            started_ns = container.state.started_ns if running else time.time_ns()
-            await self._write(
-                container, status=status, pid=process.pid, started_ns=started_ns, error=""
-            )
+            if not known:
+                container = self._started(container, process.pid, process.started_ns)
+            await self._write(container, pid=process.pid, error="")
             self._watched(container_id, live, process)
-        elif container.state.status in {Status.RUNNING, Status.PAUSED}:
-            unknown = Exit(code=255, finished_ns=time.time_ns(), oom=False)
-            await self._ended(container_id, live, last or unknown)
+        elif known:
+            await self._ended(container_id, live, last or self._unrecorded(container))
+        elif last is not None and last.finished_ns != state.finished_ns:
+            # It started and ended, and its engine could write down neither.
+            await self._write(self._started(container, 0, last.started_ns))
+            await self._ended(container_id, live, last)
+
+    def _unrecorded(self, container: Container) -> Exit:
+        """An end that no shim wrote down: the shim was killed, or the machine went down."""
+        same_boot = container.boot_id == self._boot_id
+        code, why = (137, "supervisor lost") if same_boot else (255, "")
+        return Exit(code=code, finished_ns=time.time_ns(), error=why)
+
+    def _started(self, container: Container, pid: int, started_ns: int) -> Container:
+        """The row of a run that begins by hand."""
+        state = State(
+            status=Status.RUNNING,
+            pid=pid,
+            started_ns=started_ns or time.time_ns(),
+            finished_ns=container.state.finished_ns,
+        )
+        return replace(container, state=state, boot_id=self._boot_id)
 
     async def start_by_policy(self, container_id: str) -> None:
         """Start a container because its restart policy says so."""
@@ -266,18 +286,12 @@ class Supervisor:
         except DockerlabError as error:
             await self._start_failed(container, live, error)
             raise
-        count = container.state.restart_count + 1 if by_policy else 0
-        delay_ms = container.state.restart_delay_ms if by_policy else 0
-        fresh = State(
-            status=Status.RUNNING,
-            pid=process.pid,
-            started_ns=time.time_ns(),
-            finished_ns=container.state.finished_ns,
-            restart_count=count,
-            restart_delay_ms=delay_ms,
-        )
-        started = replace(self._directory.get(container_id), state=fresh)
-        await self._rooms.containers.put(container_id, started)
+        started = self._started(self._directory.get(container_id), process.pid, 0)
+        if by_policy:
+            count, delay_ms = container.state.restart_count + 1, container.state.restart_delay_ms
+            started = await self._write(started, restart_count=count, restart_delay_ms=delay_ms)
+        else:
+            await self._write(started)
         self._rooms.volumes.announce(started, "mount")
         self._events.emit(started, "start")
         self._watched(container_id, live, process)
@@ -338,6 +352,7 @@ class Supervisor:
             status=Status.RESTARTING if again else Status.EXITED,
             pid=0,
             exit_code=last.code,
+            error=last.error,
             oom_killed=last.oom,
             finished_ns=last.finished_ns,
             restart_delay_ms=delay_ms,

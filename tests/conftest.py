@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+
+from tests import leftovers
 
 PROJECT = Path(__file__).parent.parent
 # Not below pytest's own folders: a unix socket's path ends at 107 bytes.
@@ -94,18 +96,9 @@ class EngineUnderTest:
 
         bridge = from_environment(self.environment).bridge
         found = [f"link {bridge}"] if Path("/sys/class/net", bridge).exists() else []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (process / "cmdline").read_bytes()
-                environment = (process / "environ").read_bytes()
-            except OSError:
-                continue
-            if (
-                f"DOCKERLAB_ROOT={self.root}\0".encode() in environment
-                and int(process.name) != os.getpid()
-            ):
-                found.append(f"process {process.name}: {command[:80]!r}")
-        return found
+        return found + [
+            f"process {pid}: {command[:80]!r}" for pid, command in leftovers.processes_of(self.root)
+        ]
 
 
 def new_engine(**extra: str) -> EngineUnderTest:
@@ -114,23 +107,44 @@ def new_engine(**extra: str) -> EngineUnderTest:
 
 
 def discard_engine(engine: EngineUnderTest) -> None:
-    """Stop, see that nothing stays behind, remove the folders."""
-    engine.stop()
-    left = engine.left_over()
-    log = engine.log()
-    shutil.rmtree(engine.folder)
+    """Stop, see that nothing stays behind, remove the folders; by force where that fails."""
+    try:
+        engine.stop()
+        left = engine.left_over()
+        log = engine.log()
+    finally:
+        leftovers.wipe(engine.folder)
     assert not left, f"{left}\n{log}"
+
+
+@contextmanager
+def one_engine(**extra: str) -> Iterator[EngineUnderTest]:
+    """An engine for the length of a block, not started yet."""
+    engine = new_engine(**extra)
+    try:
+        yield engine
+    finally:
+        discard_engine(engine)
+
+
+@pytest.fixture(scope="session")
+def engines() -> Callable[..., AbstractContextManager[EngineUnderTest]]:
+    """Engines as many as a test wants; each for the length of a block."""
+    return one_engine
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _dead_sessions() -> None:
+    """Clear what test runs left that were killed."""
+    leftovers.sweep(PLACE)
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[EngineUnderTest]:
     """One running engine for the whole session; tests clean up what they make in it."""
-    engine = new_engine()
-    try:
+    with one_engine() as engine:
         engine.start()
         yield engine
-    finally:
-        discard_engine(engine)
 
 
 @pytest.fixture(scope="session")
@@ -183,8 +197,5 @@ def pull_image(path: Path, name: str) -> None:
 @pytest.fixture
 def fresh_engine() -> Iterator[EngineUnderTest]:
     """An engine of the test's own, not started yet."""
-    engine = new_engine()
-    try:
+    with one_engine() as engine:
         yield engine
-    finally:
-        discard_engine(engine)

@@ -171,6 +171,26 @@ def test_memory_beyond_the_limit_is_an_oom_kill(cli, starter, named):
     assert state["OOMKilled"] or state["ExitCode"] == 137
 
 
+def test_shared_memory_is_shared_only_with_leave(cli, starter, named):
+    donor, alone = named("donor"), named("alone")
+    cli("run", "-d", "--name", donor, "--ipc", "shareable", starter, "sleep", "60")
+    cli("exec", donor, "sh", "-c", "echo hey > /dev/shm/note")
+    joined = ("run", "--rm", "--ipc", f"container:{donor}", starter)
+    assert cli(*joined, "cat", "/dev/shm/note").stdout == "hey\n"
+    cli("run", "-d", "--name", alone, starter, "sleep", "60")
+    done = cli("run", "--rm", "--ipc", f"container:{alone}", starter, "true", code=125)
+    assert "non-shareable IPC" in done.stderr
+
+
+def test_a_link_is_a_name_and_variables(cli, starter, named):
+    web = named("linked")
+    cli("run", "-d", "--name", web, "--expose", "80", "-e", "A=1", starter, "sleep", "60")
+    done = cli("run", "--rm", "--link", f"{web}:web", starter, "sh", "-c", "cat /etc/hosts; env")
+    assert re.search(rf"\tweb [0-9a-f]{{12}} {web}\n", done.stdout)
+    assert re.search(r"WEB_PORT_80_TCP=tcp://[\d.]+:80\n", done.stdout)
+    assert "WEB_ENV_A=1" in done.stdout
+
+
 def test_a_published_port_answers_on_the_host(cli, starter, named):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

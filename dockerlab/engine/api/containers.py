@@ -39,7 +39,9 @@ class Runs(Protocol):
 class Lives(Protocol):
     """What begins, changes and ends containers."""
 
-    async def create(self, request: CreateContainer, name: str) -> tuple[str, list[str]]: ...
+    async def create(
+        self, request: CreateContainer, name: str, platform: str
+    ) -> tuple[str, list[str]]: ...
     async def rename(self, name: str, new_name: str) -> None: ...
     async def update(self, name: str, wishes: UpdateContainer) -> list[str]: ...
     async def remove(self, name: str, *, force: bool, volumes: bool) -> None: ...
@@ -89,7 +91,10 @@ class _Handlers:
 
     async def create(self, request: Request) -> Reply:
         body = await request.json(CreateContainer, required=True)
-        fresh_id, warnings = await self._lives.create(body, request.query.text("name"))
+        # Older clients name a platform only to pull.
+        platform = request.query.text("platform") if request.version >= (1, 41) else ""
+        name = request.query.text("name")
+        fresh_id, warnings = await self._lives.create(body, name, platform)
         return Json({"Id": fresh_id, "Warnings": warnings}, 201)
 
     async def list(self, request: Request) -> Reply:

@@ -23,6 +23,7 @@ class Mount:
         make_source: "directory" creates a missing bind source; "" fails on it.
         within: host directory above the source that no link on the way may leave; "" trusts the
             source's path. Containers write below it, so it is looked at when mounting, not before.
+        namespace: file of the mount namespace that the source is in; "" for the host's.
     """
 
     kind: str
@@ -31,3 +32,4 @@ class Mount:
     options: tuple[str, ...] = ()
     make_source: Literal["", "directory"] = ""
     within: str = ""
+    namespace: str = ""

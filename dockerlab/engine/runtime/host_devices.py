@@ -11,8 +11,10 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
+from dockerlab.engine.model.limits import ThrottleDevice
 from dockerlab.engine.runtime.spec import Device
 from dockerlab.errors import InvalidRequest
+from dockerlab.wire import documents
 from dockerlab.wire.documents import DeviceMapping
 
 _NOT_FOR_CONTAINERS = frozenset(
@@ -32,6 +34,22 @@ def named_devices(mappings: Iterable[DeviceMapping]) -> tuple[Device, ...]:
         InvalidRequest: one is no device.
     """
     return tuple(device for mapping in mappings for device in _named(mapping))
+
+
+def throttled(wish: documents.ThrottleDevice) -> ThrottleDevice:
+    """Find the device of a `--device-read-bps` and its relatives.
+
+    Raises:
+        InvalidRequest: there is no such device.
+    """
+    try:
+        status = os.stat(wish.path)
+    except OSError as error:
+        why = (error.strerror or "").lower()
+        raise InvalidRequest(f"stat {wish.path}: {why}") from None
+    return ThrottleDevice(
+        major=os.major(status.st_rdev), minor=os.minor(status.st_rdev), rate=wish.rate
+    )
 
 
 def _named(mapping: DeviceMapping) -> list[Device]:

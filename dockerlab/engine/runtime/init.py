@@ -281,11 +281,16 @@ def _restore_signals() -> None:
 
 
 def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError as error:
+        why = (error.strerror or "").lower()
+        raise OSError(error.errno, f"open {path}: {why}") from None
     try:
         os.write(descriptor, text.encode())
     except OSError as error:
-        raise OSError(error.errno, f"write {text} to {path}: {error.strerror}") from None
+        why = (error.strerror or "").lower()
+        raise OSError(error.errno, f"write {text} to {path}: {why}") from None
     finally:
         os.close(descriptor)
 
@@ -323,6 +328,7 @@ _PERFORM: dict[str, Any] = {
     "NoNewPrivileges": Init.no_new_privileges,
     "Execute": Init.execute,
     "TakeTree": lambda init, *facts: init.files.take_tree(*facts),
+    "TakeForeignTree": lambda init, *facts: init.files.take_foreign_tree(*facts),
     "Propagate": lambda init, *facts: init.files.propagate(*facts),
     "MountOverlay": lambda init, *facts: init.files.mount_overlay(*facts),
     "BindRoot": lambda init, *facts: init.files.bind_root(*facts),

@@ -19,7 +19,7 @@ from dockerlab.engine.linux.inside import (
     open_inside,
     parent_inside,
 )
-from dockerlab.engine.linux.syscalls import pivot_root
+from dockerlab.engine.linux.syscalls import CLONE_NEWNS, pivot_root, setns
 
 _MISMATCH = (
     ": Are you trying to mount a directory onto a file (or vice-versa)? "
@@ -57,6 +57,30 @@ class Files:
         self._trees[source] = mounts.open_tree(
             mounts.AT_FDCWD, source, mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE
         )
+
+    def take_foreign_tree(self, namespace: str, source: str) -> None:
+        """Copy a mount tree of another container; the kernel gives it only to those who are there.
+
+        Raises:
+            FilesFailed: that container has ended, or has nothing there.
+        """
+        try:
+            own = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+            other = os.open(namespace, os.O_RDONLY)
+            setns(other, CLONE_NEWNS)
+            try:
+                # Its own links are followed inside its own root only.
+                tree = mounts.open_tree(
+                    mounts.AT_FDCWD, source, mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE
+                )
+            finally:
+                setns(own, CLONE_NEWNS)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise FilesFailed(f"{source} of the other container: {why}") from None
+        os.close(other)
+        os.close(own)
+        self._trees[f"{namespace}:{source}"] = tree
 
     def propagate(self, word: str) -> None:
         mounts.mount("", "/", "", mounts.PROPAGATION[word])

@@ -75,6 +75,7 @@ def _container(spec: Spec, cgroup: CgroupPlan, docker_init: str) -> Plan:
             *_names(spec),
             *_apparmor(spec),
             *(steps.TakeTree(one.source) for one in mounts if _shared(one)),
+            *(steps.TakeForeignTree(one.namespace, one.source) for one in mounts if one.namespace),
             steps.Propagate("rslave"),
             _root_step(spec.rootfs),
             *early,
@@ -260,7 +261,7 @@ def _mount_step(mount: Mount, spec: Spec) -> Step:
         flags |= MS_RDONLY
     return steps.MountAt(
         mount.kind,
-        mount.source,
+        f"{mount.namespace}:{mount.source}" if mount.namespace else mount.source,
         mount.target,
         flags,
         propagation,

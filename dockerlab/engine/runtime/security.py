@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from dockerlab.engine.linux import capabilities, seccomp
 from dockerlab.errors import InvalidRequest
+from dockerlab.wire.documents import HostConfig
 
+_MKNOD = capabilities.NUMBERS["CAP_MKNOD"]
 UNCONFINED = "unconfined"
 _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"0", "f", "false"})
@@ -59,6 +61,27 @@ def security_options(words: Iterable[str]) -> SecurityOptions:
                     hint="seccomp, apparmor, no-new-privileges, label or systempaths.",
                 )
     return SecurityOptions(seccomp=profile, apparmor=apparmor, no_new_privileges=no_new)
+
+
+def bounding_set(
+    host: HostConfig, *, devices_limited: bool, privileged: bool = False
+) -> tuple[int, ...]:
+    """Decide the capabilities of a container's process.
+
+    Args:
+        host: what was added and dropped.
+        devices_limited: whether the kernel holds it back from devices. Where it can't (no BPF, no
+            cgroups), whoever may make a node could read the host's disk: MKNOD goes.
+        privileged: of an exec that is more so than its container.
+
+    Raises:
+        InvalidRequest: a name that no kernel knows.
+    """
+    everything = privileged or host.privileged
+    found = capabilities.resolve(host.cap_add, host.cap_drop, privileged=everything)
+    if everything or devices_limited:
+        return found
+    return tuple(number for number in found if number != _MKNOD)
 
 
 def seccomp_program(profile: str, bounding: Sequence[int], *, privileged: bool) -> bytes | None:

@@ -128,6 +128,15 @@ class TakeTree(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeForeignTree(Step):
+    namespace: str
+    source: str
+
+    def describe(self) -> str:
+        return f"take {self.source} of the mount namespace {self.namespace}"
+
+
+@dataclass(frozen=True, slots=True)
 class Propagate(Step):
     word: str
 

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from dockerlab.engine.linux import apparmor, capabilities
+from dockerlab.engine.linux import apparmor
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.limits import Resources
 from dockerlab.engine.model.mount import Mount
 from dockerlab.engine.model.rootfs import Rootfs
 from dockerlab.engine.model.volume import MountPoint
 from dockerlab.engine.runtime import defaults
-from dockerlab.engine.runtime.security import seccomp_program, security_options
+from dockerlab.engine.runtime.host_devices import throttled
+from dockerlab.engine.runtime.security import bounding_set, seccomp_program, security_options
 from dockerlab.engine.runtime.spec import Device, LogTarget, Namespaces, ProcessKind, Rlimit, Spec
 from dockerlab.errors import InvalidRequest
 from dockerlab.wire.documents import HostConfig
@@ -37,7 +38,10 @@ class Surroundings:
         run_dir: where the shim listens.
         devices: the host's nodes that the container names (all of them when privileged).
         files: container path -> host path of the engine's own files (/etc/hosts, ...).
-        shm_source: host path of another's shared memory, "" for one of its own.
+        shm_source: path of another's shared memory, "" for one of its own.
+        shm_namespace: file of the mount namespace that it is in, "" for the host's.
+        links: variables of the containers it is linked to.
+        devices_limited: whether this machine can keep it from the devices it has no right to.
         hostname: as it shall be inside; "" leaves the host's.
     """
 
@@ -48,6 +52,9 @@ class Surroundings:
     devices: Sequence[Device] = ()
     files: Mapping[str, str]
     shm_source: str = ""
+    shm_namespace: str = ""
+    links: Sequence[str] = ()
+    devices_limited: bool = True
     hostname: str = ""
 
 
@@ -58,7 +65,7 @@ def spec_of(container: Container, around: Surroundings) -> Spec:
         InvalidRequest: an unknown capability, a bad seccomp profile, a sysctl that is not its own.
     """
     config, host = container.config, container.host
-    bounding = capabilities.resolve(host.cap_add, host.cap_drop, privileged=host.privileged)
+    bounding = bounding_set(host, devices_limited=around.devices_limited)
     options = security_options(host.security_opt)
     return Spec(
         id=container.id,
@@ -66,7 +73,7 @@ def spec_of(container: Container, around: Surroundings) -> Spec:
         rootfs=around.rootfs,
         cgroup=container.id,
         args=(container.path, *container.args),
-        env=environment(container),
+        env=environment(container, links=around.links),
         cwd=config.working_dir or "/",
         user=config.user,
         groups_add=tuple(host.group_add),
@@ -105,17 +112,21 @@ def console_size(size: Sequence[int] | None) -> tuple[int, int]:
     return (size[0], size[1])
 
 
-def environment(container: Container, *, tty: bool | None = None) -> tuple[str, ...]:
+def environment(
+    container: Container, *, tty: bool | None = None, links: Iterable[str] = ()
+) -> tuple[str, ...]:
     """The environment of a program in Docker's order; a later entry replaces an earlier in place.
 
     Args:
         container: whose configuration counts.
         tty: of an exec, which may differ from the container's own.
+        links: what its links add.
     """
     config = container.config
     entries = {"PATH": f"PATH={defaults.DEFAULT_PATH}", "HOSTNAME": f"HOSTNAME={config.hostname}"}
     if config.tty if tty is None else tty:
         entries["TERM"] = "TERM=xterm"
+    entries |= {entry.partition("=")[0]: entry for entry in links}
     return with_entries(entries, config.env)
 
 
@@ -151,6 +162,10 @@ def resources(
         cpuset_mems=host.cpuset_mems,
         pids_limit=host.pids_limit or 0,
         blkio_weight=host.blkio_weight,
+        read_bps=tuple(map(throttled, host.blkio_device_read_bps)),
+        write_bps=tuple(map(throttled, host.blkio_device_write_bps)),
+        read_iops=tuple(map(throttled, host.blkio_device_read_iops)),
+        write_iops=tuple(map(throttled, host.blkio_device_write_iops)),
         device_rules=(
             *(f"{one.kind} {one.major}:{one.minor} {one.access}" for one in devices),
             *(host.device_cgroup_rules),
@@ -209,7 +224,13 @@ def _engine_mounts(host: HostConfig, around: Surroundings) -> list[Mount]:
     found = [defaults.PROC, defaults.DEV, defaults.PTS, sys, defaults.MQUEUE]
     if around.shm_source:
         found.append(
-            Mount(kind="bind", source=around.shm_source, target="/dev/shm", options=("rbind",))  # noqa: S108
+            Mount(
+                kind="bind",
+                source=around.shm_source,
+                target="/dev/shm",  # noqa: S108 - inside
+                options=("rbind",),
+                namespace=around.shm_namespace,
+            )
         )
     elif host.ipc_mode != "none":
         found.append(defaults.shm(host.shm_size))

@@ -19,7 +19,7 @@ from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.image import Image
 from dockerlab.engine.runtime import defaults
 from dockerlab.engine.services import host_checks, limits
-from dockerlab.errors import Conflict, InvalidRequest
+from dockerlab.errors import Conflict, InvalidRequest, NotFound
 from dockerlab.wire.documents import (
     ContainerConfig,
     CreateContainer,
@@ -71,6 +71,27 @@ def decide(request: CreateContainer, image: Image, facts: Facts) -> Container:
         host=host,
         networks=_networks(request, host),
     )
+
+
+def check_platform(reference: str, image: Image, wanted: str) -> None:
+    """Refuse an image of another platform than the one asked for ("linux/arm64/v8", or "").
+
+    Raises:
+        NotFound: so that a client pulls the right one. InvalidRequest: that is no platform.
+    """
+    if not wanted:
+        return
+    words = wanted.lower().split("/")
+    if len(words) > 3 or not all(words):
+        raise InvalidRequest(f'"{wanted}": cannot parse platform specifier: invalid argument')
+    document = image.document
+    own = [document.os, document.architecture, *([document.variant] if document.variant else [])]
+    asked = words if len(words) > 1 else [document.os, *words]
+    if asked[: len(own)] != own[: len(asked)] and words != [document.os]:
+        raise NotFound(
+            f"image with reference {reference} was found but its platform "
+            f"({'/'.join(own)}) does not match the specified platform ({wanted})"
+        )
 
 
 def merged(config: ContainerConfig, image: Image) -> ContainerConfig:

@@ -11,13 +11,13 @@ import asyncio
 import signal
 from dataclasses import dataclass
 
-from dockerlab.engine.linux import apparmor, capabilities
+from dockerlab.engine.linux import apparmor
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.lifecycle import Status, not_running
 from dockerlab.engine.runtime import translate
 from dockerlab.engine.runtime.client import Client
 from dockerlab.engine.runtime.launcher import Exit, Process, StartFailed
-from dockerlab.engine.runtime.security import seccomp_program, security_options
+from dockerlab.engine.runtime.security import bounding_set, seccomp_program, security_options
 from dockerlab.engine.runtime.spec import ProcessKind, Spec
 from dockerlab.engine.services.container_events import ContainerEvents
 from dockerlab.engine.services.directory import Directory
@@ -162,7 +162,8 @@ class Execs:
         config, host = found.config, container.host
         tty = config.tty
         privileged = host.privileged or config.privileged
-        bounding = capabilities.resolve(host.cap_add, host.cap_drop, privileged=privileged)
+        limited = "devices" in self._rooms.hierarchy.supports
+        bounding = bounding_set(host, devices_limited=limited, privileged=privileged)
         options = security_options(host.security_opt)
         entries = {
             entry.partition("=")[0]: entry for entry in translate.environment(container, tty=tty)

@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.network import Endpoint
@@ -17,11 +20,17 @@ from dockerlab.engine.runtime.host_devices import every_device, named_devices
 from dockerlab.engine.runtime.launcher import Process
 from dockerlab.engine.runtime.spec import Namespaces, Spec
 from dockerlab.engine.runtime.translate import Surroundings, spec_of
+from dockerlab.engine.services import partners
 from dockerlab.engine.services.directory import Directory
 from dockerlab.engine.services.rooms import Rooms
 from dockerlab.errors import Conflict, InvalidRequest
 
-_NET_OF = "container:"
+_NOT_JOINED = {
+    "net": "cannot join network namespace of a non running container: {0}",
+    "ipc": "can't join IPC of container {0}: container {0} is not running",
+    "pid": "cannot join PID namespace of a non running container: {0}",
+}
+_NET_OF = partners.CONTAINER
 
 
 class Preparation:
@@ -75,6 +84,7 @@ class Preparation:
     ) -> Spec:
         host = container.host
         folder = self.folder(container)
+        links = self._links(container)
         run_dir = self._rooms.settings.run / "c" / container.id[:16]
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "exit").unlink(missing_ok=True)
@@ -86,20 +96,39 @@ class Preparation:
                 run_dir=str(run_dir),
                 namespaces=namespaces,
                 devices=(every_device() if host.privileged else named_devices(host.devices or ())),
-                files=self._files(container, folder, endpoints),
-                shm_source="/dev/shm" if host.ipc_mode == "host" else "",  # noqa: S108
+                files=self._files(container, folder, endpoints, links),
+                shm_source=self._shared_memory(namespaces),
+                shm_namespace=_mounts_beside(namespaces.ipc),
+                links=partners.variables(container, links),
+                devices_limited="devices" in self._rooms.hierarchy.supports,
                 hostname="" if host.uts_mode == "host" else container.config.hostname,
             ),
         )
 
+    @staticmethod
+    def _shared_memory(namespaces: Namespaces) -> str:
+        return "" if namespaces.ipc == "private" else "/dev/shm"  # noqa: S108
+
+    def _links(self, container: Container) -> list[partners.Link]:
+        return partners.linked(container, self._directory.find, self.address_of)
+
+    def address_of(self, container: Container) -> str:
+        """Where a container is on the default bridge, "" where it is not."""
+        place = self._rooms.networks.places_of(container).get("bridge")
+        return place.ip_address if place else ""
+
     def _files(
-        self, container: Container, folder: Path, endpoints: Sequence[Endpoint]
+        self,
+        container: Container,
+        folder: Path,
+        endpoints: Sequence[Endpoint],
+        links: Sequence[partners.Link],
     ) -> Mapping[str, str]:
         """Write the three files of section "Files the engine writes"; another's are shared."""
         if container.host.network_mode.startswith(_NET_OF):
             folder = self.folder(self._partner(container.host.network_mode))
         else:
-            texts = self._rooms.networks.files(container, endpoints)
+            texts = self._rooms.networks.files(_with_hosts(container, links), endpoints)
             for name, text in texts.items():
                 (folder / name).write_text(text)
         names = ("hosts", "hostname", "resolv.conf")
@@ -122,11 +151,11 @@ class Preparation:
             return "host"
         if mode.startswith(_NET_OF):
             partner = self._partner(mode)
+            if kind == "ipc":
+                partners.check_shares_memory(partner)
             if not partner.state.pid:
-                what = "network" if kind == "net" else kind.upper()
                 raise Conflict(
-                    f"cannot join {what} namespace of a non running container: {partner.id}",
-                    hint=f"docker start {partner.name}",
+                    _NOT_JOINED[kind].format(partner.id), hint=f"docker start {partner.name}"
                 )
             return f"/proc/{partner.state.pid}/ns/{kind}"
         return "private"
@@ -136,3 +165,16 @@ class Preparation:
         if not name:
             raise InvalidRequest(f"invalid container format {mode}")
         return self._directory.find(name)
+
+
+def _with_hosts(container: Container, links: Sequence[partners.Link]) -> Container:
+    """The container as if its links were written with `--add-host`."""
+    if not links:
+        return container
+    extra = (*container.host.extra_hosts, *partners.host_entries(links))
+    return replace(container, host=msgspec.structs.replace(container.host, extra_hosts=extra))
+
+
+def _mounts_beside(ipc: str) -> str:
+    """The mount namespace of the container whose IPC namespace is joined."""
+    return ipc.removesuffix("ipc") + "mnt" if ipc.startswith("/") else ""

@@ -33,8 +33,18 @@ _PING = b"GET /_ping HTTP/1.0\r\n\r\n"
 
 def running(settings: Settings) -> EngineRecord | None:
     """The engine that answers at this run folder, if there is one."""
+    if not _is_ours(settings.run):
+        return None
     record = pid_file.read(settings.pid_file)
     return record if record is not None and answers(settings) else None
+
+
+def _is_ours(run: Path) -> bool:
+    """Without a runtime folder ours is in /tmp, where others may have made one of that name."""
+    try:
+        return os.lstat(run).st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
 
 
 def answers(settings: Settings, timeout_s: float = 5.0) -> bool:

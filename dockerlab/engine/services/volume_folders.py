@@ -30,7 +30,7 @@ class VolumeFolders:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._folder = store.root / "volumes"
-        self._folder.mkdir(mode=0o701, exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
 
     def data(self, name: str) -> Path:
         """Say where a volume's files lie."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from dockerlab.engine.store import check
@@ -18,7 +19,7 @@ from dockerlab.engine.store.durable import Durable
 from dockerlab.engine.store.images import Images
 from dockerlab.engine.store.layers import Layers
 from dockerlab.engine.store.snapshots import Snapshots
-from dockerlab.errors import Conflict, Unsupported
+from dockerlab.errors import Conflict, Forbidden, Unsupported
 
 VERSION = "1"
 
@@ -42,8 +43,10 @@ class Store:
         Raises:
             Conflict: another engine has it.
             Unsupported: a newer dockerlab made it.
+            Forbidden: it can't be closed to other users.
         """
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _close_to_others(root)
         lock = os.open(root / "engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,6 +74,16 @@ class Store:
         self.db.close()
         os.close(self._lock)
         self._lock = -1
+
+
+def _close_to_others(root: Path) -> None:
+    """Images hold setuid programs, rows hold secrets: nobody else may even pass through."""
+    found = root.stat()
+    if found.st_mode & stat.S_IWOTH or found.st_uid != os.geteuid():
+        raise Forbidden(
+            f"{root} belongs to others, too", hint="Choose a folder of its own: DOCKERLAB_ROOT=..."
+        )
+    root.chmod(0o700)
 
 
 def _check_version(root: Path) -> None:

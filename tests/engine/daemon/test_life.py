@@ -114,6 +114,27 @@ def test_a_foreign_run_folder_is_refused(fresh_engine: Any) -> None:
     os.chown(fresh_engine.run, os.geteuid(), os.getegid())
 
 
+def test_an_engine_in_a_foreign_run_folder_is_nobodys(fresh_engine: Any) -> None:
+    # Somebody else's engine, where ours would be: it answers, and must not be used.
+    fresh_engine.start()
+    os.chown(fresh_engine.run, 12345, 12345)
+    try:
+        assert fresh_engine.command("engine", "status").returncode == 1
+    finally:
+        os.chown(fresh_engine.run, os.geteuid(), os.getegid())
+
+
+def test_an_open_data_root_is_closed_or_refused(fresh_engine: Any) -> None:
+    fresh_engine.root.mkdir(parents=True, exist_ok=True)
+    fresh_engine.root.chmod(0o777)
+    refused = fresh_engine.command("engine", "start")
+    assert refused.returncode == 1
+    assert "belongs to others, too" in refused.stderr
+    fresh_engine.root.chmod(0o755)
+    fresh_engine.start()
+    assert (fresh_engine.root.stat().st_mode & 0o777) == 0o700
+
+
 def test_doctor_and_check(fresh_engine: Any) -> None:
     assert json.loads(fresh_engine.command("doctor", "--json").stdout)["kernel"]
     assert fresh_engine.command("engine", "check").stdout == "all is whole\n"

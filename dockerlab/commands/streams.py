@@ -14,7 +14,7 @@ import struct
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
-from dockerlab.commands.failures import translated
+from dockerlab.commands.failures import translated, unreachable
 from dockerlab.errors import Failed
 
 _HEADER = struct.Struct(">BxxxL")
@@ -146,7 +146,7 @@ class Streams:
     def _messages(self, response: Any) -> Generator[dict[str, Any], None, None]:
         decoder, text = json.JSONDecoder(), ""
         with contextlib.closing(response):
-            for data in response.raw.stream(_CHUNK, decode_content=True):
+            for data in self._pieces(response):
                 text += data.decode("utf-8", "replace")
                 while text := text.lstrip():
                     try:
@@ -161,6 +161,14 @@ class Streams:
                 f"{self._where} ended its answer in the middle of a message",
                 hint="The host may have stopped: %docker version",
             )
+
+    def _pieces(self, response: Any) -> Iterator[bytes]:
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - comes with docker
+
+        try:
+            yield from response.raw.stream(_CHUNK, decode_content=True)
+        except HTTPError as error:  # a host that was killed ends in the middle of a chunk
+            raise unreachable(self._where) from error
 
     def content(self, path: str, *names: str, **request: Any) -> Iterator[bytes]:
         """The bytes of an archive, as they come."""

@@ -17,6 +17,8 @@ from dockerlab.errors import DockerlabError
 
 _RETRY_S = 2.0
 _KEPT = 256
+_CONNECTED = {"Type": "host", "Action": "connected"}
+_LOST = {"Type": "host", "Action": "lost"}
 
 
 class EventFeed:
@@ -47,14 +49,22 @@ class EventFeed:
                 self._stop = None
 
     def _read(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
+        def tell(event: dict[str, Any]) -> None:
+            loop.call_soon_threadsafe(self._deliver, event)
+
+        # Browsers list what is there when they subscribe; what happens until the host's stream is
+        # open would be lost to them, so each change of the connection tells them to look again.
         while not stop.is_set():
             try:
-                for event in self._host.streams.documents("get", "/events"):
+                events = self._host.streams.documents("get", "/events")
+                tell(_CONNECTED)
+                for event in events:
                     if stop.is_set():
                         return
-                    loop.call_soon_threadsafe(self._deliver, event)
+                    tell(event)
             except DockerlabError:
                 self._host.forget()
+            tell(_LOST)
             stop.wait(_RETRY_S)
 
     def _deliver(self, event: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from dockerlab.commands.results import (
 from dockerlab.commands.tables import aligned, cells, plain, printable
 from dockerlab.commands.words import brief, short_id, write_time
 from dockerlab.notebook import style
+from dockerlab.notebook.style import Look
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,9 +91,7 @@ class TableView(View):
         titles, rows = cells(table)
         if not rows:
             return f'<span class="dim">no {html.escape(table.noun)}</span>'
-        numeric = {Kind.BYTES, Kind.COUNT, Kind.PERCENT}
-        numbers = [column.kind in numeric for column in table.columns if column.title]
-        return style.table(titles, rows, numbers)
+        return style.table(titles, rows, looks(table))
 
 
 class DocumentsView(View):
@@ -210,7 +209,8 @@ class BuiltView(View):
         return f"{self._title()}\n{aligned([['STEP', '', 'TIME', 'INSTRUCTION'], *self._rows()])}"
 
     def html(self) -> str:
-        table = style.table(["STEP", "", "TIME", "INSTRUCTION"], self._rows())
+        looks = (Look.NUMBER, Look.TEXT, Look.NUMBER, Look.CODE)
+        table = style.table(["STEP", "", "TIME", "INSTRUCTION"], self._rows(), looks)
         return f"<div>{html.escape(self._title())}</div>{table}"
 
     def _title(self) -> str:
@@ -227,6 +227,25 @@ class BuiltView(View):
             ]
             for step in self.result.steps
         ]
+
+
+def looks(table: Table) -> list[Look]:
+    """How each shown column of a table looks: numbers to the right, ids and commands as code."""
+    return [
+        _TITLES.get(column.title) or _LOOKS.get(column.kind, Look.TEXT)
+        for column in table.columns
+        if column.title
+    ]
+
+
+_LOOKS = {
+    Kind.ID: Look.CODE,
+    **dict.fromkeys((Kind.BYTES, Kind.COUNT, Kind.PERCENT, Kind.DURATION), Look.NUMBER),
+}
+_TITLES = {
+    **dict.fromkeys(("COMMAND", "CREATED BY", "INSTRUCTION"), Look.CODE),
+    **dict.fromkeys(("MEM USAGE / LIMIT", "NET I/O", "BLOCK I/O"), Look.NUMBER),
+}
 
 
 def view(result: Result, *, widgets: bool = False) -> View:

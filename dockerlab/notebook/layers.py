@@ -15,7 +15,7 @@ from dockerlab.commands.results import ImageLayers, Table
 from dockerlab.commands.tables import cells
 from dockerlab.commands.words import size
 from dockerlab.notebook import style
-from dockerlab.notebook.display import View
+from dockerlab.notebook.display import View, looks
 from dockerlab.notebook.errors import readable
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ class LayersView(View):
         return layer_tables.text(self.result)
 
     def html(self) -> str:
-        titles, rows = cells(layer_tables.layers_table(self.result))
-        numbers = [title not in {"INSTRUCTION", "DIGEST"} for title in titles]
+        table = layer_tables.layers_table(self.result)
+        titles, rows = cells(table)
         account = f"<div>{html.escape(layer_tables.summary(self.result))}</div>"
-        return picture(self.result) + account + style.table(titles, rows, numbers)
+        return picture(self.result) + account + style.table(titles, rows, looks(table))
 
     def _frame(self, table: Table) -> pd.DataFrame:
         from dockerlab.notebook.frames import frame  # noqa: PLC0415 - pandas, at first use

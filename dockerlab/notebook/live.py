@@ -23,9 +23,16 @@ _DONE = frozenset({"Pull complete", "Already exists", "Pushed", "Layer already e
 class Live:
     """Shows progress where the cell's output is."""
 
-    def __init__(self, *, rich_output: bool, quiet: bool = False) -> None:
+    def __init__(self, *, rich_output: bool, quiet: bool = False, silent: bool = False) -> None:
+        """Begin.
+
+        Args:
+            rich_output: there is a notebook to draw in.
+            quiet: a program's output is not shown.
+            silent: its standard output is not: somebody keeps it, and it may be no text.
+        """
         self._rich = rich_output
-        self._quiet = quiet
+        self._hidden = (1, 2) if quiet else (1,) if silent else ()
         self._decoders = {
             stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in (1, 2)
         }
@@ -36,7 +43,7 @@ class Live:
 
     def output(self, stream: int, data: bytes) -> None:
         """Write what a program wrote, at once."""
-        if self._quiet:
+        if stream in self._hidden:
             return
         target = sys.stderr if stream == 2 else sys.stdout
         target.write(self._decoders[2 if stream == 2 else 1].decode(data))

@@ -88,32 +88,19 @@ class DockerMagics(Magics):  # type: ignore[misc, unused-ignore] # IPython has n
     @readable
     def container(self, line: str, cell: str) -> Any:
         """Run the cell as a script in a new container: %%container alpine."""
-        from dockerlab.commands.programs import run_document  # noqa: PLC0415 - at first use
-        from dockerlab.commands.run_options import create_document  # noqa: PLC0415 - as above
+        from dockerlab.notebook import container_cell  # noqa: PLC0415 - at first use
 
         typed = words(line, self._shell.user_ns)
-        verb = _container_verb()
+        verb = container_cell.verb()
         if not typed or "--help" in typed:
             return Text(grammar.usage(verb, "%%").replace("%% ", "%%"))
         args = grammar.parse(verb, typed)
-        document = create_document(
-            args,
-            attached=True,
-            environ=os.environ,
-            working_folder=os.getcwd(),  # noqa: PTH109
-        )
-        document["Entrypoint"] = [args.text("with") or "sh"]
-        document["Cmd"] = ["-c", _script(cell)]
-        document["HostConfig"]["AutoRemove"] = True
-        with self._session(args) as session:
-            ran = run_document(
-                session,
-                args.words[0],
-                document,
-                name=args.text("name"),
-                pull=args.text("pull"),
-                platform=args.text("platform"),
-            )
+        program = container_cell.program(args, cell, self._shell.user_ns)
+        stdin = None if program.stdin is None else io.BytesIO(program.stdin)
+        with self._session(args, stdin) as session:
+            ran = container_cell.run(session, program, args)
+        if not ran.exit_code or args.on("no-raise-error"):
+            self._shell.user_ns.update(container_cell.outcome(ran, args))
         return self._ended(ran, args)
 
     @no_var_expand  # type: ignore[untyped-decorator, unused-ignore]
@@ -139,7 +126,8 @@ class DockerMagics(Magics):  # type: ignore[misc, unused-ignore] # IPython has n
         return self._view(built)
 
     def _act(self, verb: Verb, args: Arguments, cell: str | None) -> Any:
-        with self._session(args, cell) as session:
+        stdin = None if cell is None else io.BytesIO(cell.encode())
+        with self._session(args, stdin) as session:
             result = verb.act(session, args)
         if isinstance(result, Ran):
             return self._ended(result, args)
@@ -147,14 +135,15 @@ class DockerMagics(Magics):  # type: ignore[misc, unused-ignore] # IPython has n
             return self._watched(session, result)
         return self._view(result)
 
-    def _session(self, args: Arguments, cell: str | None = None) -> _Use:
+    def _session(self, args: Arguments, stdin: io.BytesIO | None = None) -> _Use:
         return _Use(
             self._current(),
             Live(
                 rich_output=self._has_page(),
                 quiet=args.given("out") or (args.on("quiet") and not args.given("err")),
+                silent=args.given("output"),
             ),
-            None if cell is None else io.BytesIO(cell.encode()),
+            stdin,
         )
 
     def _current(self) -> Host:
@@ -237,37 +226,6 @@ class _Use:
                 error.hint = (
                     "Our engine ended: run the cell again, it comes back with its containers"
                 )
-
-
-def _script(cell: str) -> str:
-    if len(cell.encode()) > 120_000:
-        raise InvalidRequest(
-            "the cell is too long for one argument of a program (128 kB)",
-            hint="Put the script into a folder, and mount it: -v ./folder:/script",
-        )
-    return cell
-
-
-def _container_verb() -> Verb:
-    from dockerlab.commands import catalogue  # noqa: PLC0415 - 60 ms, at first use
-
-    run, _ = catalogue.find(["run"])
-    left_out = {"detach", "rm", "interactive", "tty", "entrypoint", "quiet"}
-    return Verb(
-        words=("container",),
-        act=run.act,
-        help="Run the cell as a script in a new container, which is removed afterwards",
-        usage="[OPTIONS] IMAGE",
-        flags=(
-            text("with", help="The program that reads the script: sh (default), bash, python3"),
-            switch("quiet", "q", "Do not show the output"),
-            *(flag for flag in run.flags if flag.name not in left_out),
-            *NOTEBOOK_FLAGS,
-        ),
-        least=1,
-        most=1,
-        takes="image",
-    )
 
 
 def _dockerfile_verb() -> Verb:

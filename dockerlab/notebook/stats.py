@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dockerlab.commands.results import Table, Watch
@@ -18,12 +18,13 @@ from dockerlab.commands.stats import Sample, table, watch
 from dockerlab.commands.tables import cells, plain
 from dockerlab.commands.words import binary_size
 from dockerlab.notebook import style
-from dockerlab.notebook.display import View
+from dockerlab.notebook.display import View, looks
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_WIDTH, _HEIGHT, _KEPT = 640, 90, 3600
+_WIDTH, _HEIGHT, _KEPT = 640, 120, 3600
+_NEAR = 5  # a limit of at most so many times what was used is drawn
 _FIRST_S = 3.0
 _SHADES = ("#1565c0", "#ef6c00", "#2e7d32", "#ad1457", "#6a1b9a", "#00838f", "#9e9d24", "#4e342e")
 
@@ -115,8 +116,7 @@ class StatsView(View):
         if not latest.rows:
             return '<span class="dim">no running containers</span>'
         titles, rows = cells(latest)
-        numbers = [title.endswith("%") or title == "PIDS" for title in titles]
-        return pictures(self.samples, self.names) + style.table(titles, rows, numbers)
+        return pictures(self.samples, self.names) + style.table(titles, rows, looks(latest))
 
     def widget(self) -> Any:
         if self._widgets and self._widget is None:
@@ -129,7 +129,9 @@ class StatsView(View):
                 if (stop := ours()) is not None:
                     stop()
 
-            self._widget = chart(self.names, self.samples, end)
+            self._widget = chart(
+                self.names, self.samples, end, machine_bytes=self._session.api.info()["MemTotal"]
+            )
         return self._widget
 
     def _latest(self) -> Table:
@@ -161,12 +163,12 @@ def pictures(samples: Sequence[Sample], names: Sequence[str]) -> str:
     """CPU and memory over time, as two small charts that need no script."""
     if len(samples) < 2:
         return ""
-    cpu = _chart("CPU %", samples, [sample.cpu_percent for sample in samples], "{:.1f}%")
-    memory = _chart(
-        "memory", samples, [float(sample.memory_bytes) for sample in samples], "", binary=True
-    )
+    cpu = _chart("CPU", samples, [sample.cpu_percent for sample in samples], "{:.1f} %".format)
+    used = [float(sample.memory_bytes) for sample in samples]
+    limit = max(sample.memory_limit_bytes for sample in samples)
+    memory = _chart("Memory", samples, used, binary_size, limit=limit)
     shown = list(dict.fromkeys(sample.name for sample in samples)) or list(names)
-    legend = " ".join(
+    legend = " &nbsp; ".join(
         f'<span style="color:{_SHADES[place % len(_SHADES)]}">&#9632;</span> {html.escape(name)}'
         for place, name in enumerate(shown)
     )
@@ -174,28 +176,55 @@ def pictures(samples: Sequence[Sample], names: Sequence[str]) -> str:
 
 
 def _chart(
-    title: str, samples: Sequence[Sample], values: list[float], form: str, *, binary: bool = False
+    title: str,
+    samples: Sequence[Sample],
+    values: list[float],
+    words: Callable[[float], str],
+    *,
+    limit: int = 0,
 ) -> str:
     first = min(sample.time_ns for sample in samples)
     length = max(sample.time_ns for sample in samples) - first or 1
-    top = max(values) or 1.0
+    most = max(values)
+    # A limit far above would press the line to the floor: then words must do.
+    near = bool(limit) and limit < _NEAR * most
+    top = (max(limit, most) if near else most) * 1.1 or 1.0
+    left, right, low, high = 70, _WIDTH - 10, _HEIGHT - 18, 20
+
+    def across(time_ns: int) -> float:
+        return left + (right - left) * (time_ns - first) / length
+
+    def up(value: float) -> float:
+        return low - (low - high) * value / top
+
     lines: dict[str, list[str]] = {}
     for sample, value in zip(samples, values, strict=True):
-        x = 40 + (_WIDTH - 50) * (sample.time_ns - first) / length
-        y = 14 + (_HEIGHT - 24) * (1 - value / top)
-        lines.setdefault(sample.name, []).append(f"{x:.1f},{y:.1f}")
-    drawn = "".join(
-        f'<polyline fill="none" stroke="{_SHADES[place % len(_SHADES)]}" stroke-width="1.5" '
+        point = f"{across(sample.time_ns):.1f},{up(value):.1f}"
+        lines.setdefault(sample.name, []).append(point)
+    drawn = [_rule(left, right, up(value), words(value)) for value in (0.0, top / 2, top)]
+    if near:
+        drawn.append(_rule(left, right, up(limit), "limit", dashed=True))
+    drawn += [
+        f'<polyline fill="none" stroke="{_SHADES[place % len(_SHADES)]}" stroke-width="2" '
         f'points="{" ".join(points)}"/>'
         for place, points in enumerate(lines.values())
-    )
-    label = binary_size(top) if binary else form.format(top)
+    ]
     seconds = round(length / 1e9)
+    label = f"{title}: at most {words(most)}" + (f", limit {words(limit)}" if limit else "")
     return (
-        f'<svg role="img" aria-label="{title} over {seconds} seconds, at most {label}" '
-        f'width="100%" style="max-width:{_WIDTH}px" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        f'<svg role="img" aria-label="{label}, over {seconds} seconds" width="100%" '
+        f'style="display:block;max-width:{_WIDTH}px" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
         'font-size="11" fill="currentColor">'
-        f'<text x="0" y="10">{title}, at most {label}</text>'
-        f'<line x1="40" x2="{_WIDTH - 10}" y1="{_HEIGHT - 10}" y2="{_HEIGHT - 10}" '
-        f'stroke="currentColor" stroke-opacity="0.3"/>{drawn}</svg>'
+        f'<text x="0" y="11" font-weight="600">{label}</text>{"".join(drawn)}'
+        f'<text x="{left}" y="{_HEIGHT - 4}">0 s</text>'
+        f'<text x="{right}" y="{_HEIGHT - 4}" text-anchor="end">{seconds} s</text></svg>'
+    )
+
+
+def _rule(left: float, right: float, y: float, words: str, *, dashed: bool = False) -> str:
+    """A line across the chart with its value beside it."""
+    style = 'stroke-dasharray="6 4"' if dashed else 'stroke-opacity="0.25"'
+    return (
+        f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="currentColor" {style}/>'
+        f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{words}</text>'
     )

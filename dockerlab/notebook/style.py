@@ -8,21 +8,32 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 _CSS = """
 .dockerlab{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;
 color:var(--jp-content-font-color1,inherit)}
 .dockerlab table{border-collapse:collapse;margin:4px 0}
-.dockerlab th{text-align:left;font-weight:600;border-bottom:1px solid var(--jp-border-color1,#bbb)}
-.dockerlab td,.dockerlab th{padding:3px 12px 3px 4px;text-align:left;vertical-align:top}
-.dockerlab td.number,.dockerlab th.number{text-align:right}
+.dockerlab th{font-weight:600;border-bottom:1px solid var(--jp-border-color1,#bbb)}
+.dockerlab td,.dockerlab th{padding:3px 16px 3px 6px;vertical-align:top}
 .dockerlab pre{margin:0;white-space:pre-wrap}
 .dockerlab .err{color:var(--jp-error-color1,#c62828)}
 .dockerlab .dim{color:var(--jp-content-font-color2,#666)}
 .dockerlab details{margin-left:1em}
 .dockerlab summary{cursor:pointer}
 """
+
+
+class Look(StrEnum):
+    """How a column looks.
+
+    Inline styles: many viewers drop style sheets, and JupyterLab's puts every cell to the right.
+    """
+
+    TEXT = "text-align:left"
+    NUMBER = "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
+    CODE = "text-align:left;font-family:var(--jp-code-font-family,monospace);font-size:12px"
 
 
 def show(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> Any:
@@ -38,26 +49,17 @@ def page(body: str) -> str:
     return f'<style>{_CSS}</style><div class="dockerlab">{body}</div>'
 
 
-def table(
-    titles: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[bool] = ()
-) -> str:
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], looks: Sequence[Look]) -> str:
     """An HTML table; every cell is text, whatever is in it."""
-    numbers = numbers or [False] * len(titles)
-    head = "".join(
-        f'<th scope="col"{_class(number)}>{html.escape(title)}</th>'
-        for title, number in zip(titles, numbers, strict=True)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{_class(number)}>{html.escape(text)}</td>"
-            for text, number in zip(row, numbers, strict=True)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    head = _row("th", titles, [Look.TEXT if look is Look.CODE else look for look in looks])
+    body = "".join(_row("td", row, looks) for row in rows)
+    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
-def _class(number: bool) -> str:
-    return ' class="number"' if number else ""
+def _row(tag: str, texts: Sequence[str], looks: Sequence[Look]) -> str:
+    scope = ' scope="col"' if tag == "th" else ""
+    shown = "".join(
+        f'<{tag}{scope} style="{look}">{html.escape(text)}</{tag}>'
+        for text, look in zip(texts, looks, strict=True)
+    )
+    return f"<tr>{shown}</tr>"

@@ -54,9 +54,17 @@ export class BridgeApi {
     await this.request(`${noun}/${encodeURIComponent(id)}/${verb}`, { method: 'POST' });
   }
 
-  /** Calls `heard` for each event until `signal` aborts or the server ends the stream. */
-  async events(heard: (event: IDockerEvent) => void, signal: AbortSignal): Promise<void> {
+  /**
+   * Calls `heard` for each event until `signal` aborts or the server ends the stream;
+   * `opened` as soon as no event can be missed any more.
+   */
+  async events(
+    opened: () => void,
+    heard: (event: IDockerEvent) => void,
+    signal: AbortSignal
+  ): Promise<void> {
     const response = await this.request('events', { signal });
+    opened();
     const reader = response.body!.getReader();
     const decoder = new TextDecoder();
     let rest = '';

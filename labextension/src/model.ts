@@ -3,7 +3,8 @@ import { ISignal, Signal } from '@lumino/signaling';
 
 import { BridgeApi, BridgeError, ContainerVerb, IContainer, IHost, IImage } from './api';
 
-const SETTLE_MS = 100;
+const SETTLE_MS = 50;
+const AGES_MS = 20000;
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 30000;
 
@@ -29,6 +30,8 @@ export class DockerModel {
   watch(): void {
     if (this._watching === null) {
       this._watching = new AbortController();
+      // "Up 5 seconds" grows old without any event.
+      this._ages = window.setInterval(() => void this.refresh(), AGES_MS);
       void this.follow(this._watching.signal);
     }
   }
@@ -37,18 +40,24 @@ export class DockerModel {
   rest(): void {
     this._watching?.abort();
     this._watching = null;
+    window.clearInterval(this._ages);
     window.clearTimeout(this._settling);
     this._settling = 0;
   }
 
   async refresh(): Promise<void> {
+    const turn = ++this._turn;
     try {
-      const [host, containers, images] = await Promise.all([
-        this.api.host(),
+      const { host, problem } = this._state;
+      const [known, containers, images] = await Promise.all([
+        host === null || problem !== null ? this.api.host() : host,
         this.api.containers(),
         this.api.images()
       ]);
-      this.become({ host, containers, images, problem: null });
+      // A slow answer must not overwrite a newer one.
+      if (turn === this._turn) {
+        this.become({ host: known, containers, images, problem: null });
+      }
     } catch (error) {
       this.fail(error);
     }
@@ -66,12 +75,15 @@ export class DockerModel {
   private async follow(signal: AbortSignal): Promise<void> {
     let pause = FIRST_RETRY_MS;
     while (!signal.aborted) {
-      await this.refresh();
       try {
-        await this.api.events(() => {
-          pause = FIRST_RETRY_MS;
-          this.settle();
-        }, signal);
+        await this.api.events(
+          () => void this.refresh(),
+          () => {
+            pause = FIRST_RETRY_MS;
+            this.settle();
+          },
+          signal
+        );
       } catch (error) {
         if (!signal.aborted) {
           this.fail(error);
@@ -107,4 +119,6 @@ export class DockerModel {
   private _changed = new Signal<this, void>(this);
   private _watching: AbortController | null = null;
   private _settling = 0;
+  private _ages = 0;
+  private _turn = 0;
 }

@@ -1,79 +1,104 @@
-// The live chart of containers: CPU, memory with its limit, network and processes.
-// Samples come as messages from dockerlab/notebook/widgets/stats.py; this file only draws them.
+// The live charts of containers. Samples come as messages from dockerlab/notebook/widgets/stats.py;
+// this file only draws them.
 
-import uPlot from 'uplot';
 import UPLOT_CSS from 'uplot/dist/uPlot.min.css';
 
-import { LOOK, binarySize, element, size } from './parts/look';
+import { Chart, kinds, type Sample, shade } from './parts/charts';
+import { binarySize, element, LOOK, size, visible } from './parts/look';
 import type { Place } from './parts/model';
 
-interface Sample {
-  kind: string;
-  name: string;
-  time: number;
-  cpu: number;
-  memory: number;
-  limit: number;
-  received: number;
-  sent: number;
-  read: number;
-  written: number;
-  pids: number;
-}
-
 const KEPT = 600;
-const SHADES = ['#1e88e5', '#fb8c00', '#43a047', '#d81b60', '#8e24aa', '#00acc1', '#c0ca33', '#6d4c41'];
+const COLUMNS = ['Container', 'CPU', 'Memory / limit', 'Network in / out', 'Block read / written', 'Processes'];
 const CSS = `${UPLOT_CSS}${LOOK}
-.dl-stats table { border-collapse: collapse; width: 100%; }
-.dl-stats th, .dl-stats td { padding: 2px 8px; text-align: right; border-bottom: 1px solid var(--dl-line); }
-.dl-stats th:first-child, .dl-stats td:first-child { text-align: left; }
-.dl-stats .dl-charts { display: flex; flex-wrap: wrap; gap: 8px; padding: 6px; }
-.dl-stats .u-title { font-size: 13px; font-weight: 600; }
+.dl-stats .dl-charts {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(max(290px, 40%), 1fr)); gap: 12px 16px; padding: 2px 10px 8px;
+}
+.dl-stats .dl-chart { min-width: 0; }
+.dl-stats .dl-chart > strong { display: block; padding-left: 6px; }
+.dl-stats .uplot { font: inherit; width: 100%; }
+.dl-stats .u-legend { font-size: 12px; text-align: left; padding-left: 60px; font-variant-numeric: tabular-nums; }
+.dl-stats .u-legend .u-series:first-child { display: none; }
+.dl-stats .u-legend th, .dl-stats .u-legend td { padding: 0 4px; text-align: left; border: 0; background: none; }
+.dl-stats .dl-figures { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.dl-stats .dl-figures th, .dl-stats .dl-figures td {
+  padding: 4px 10px; text-align: right; border-top: 1px solid var(--dl-line); background: none; font-weight: inherit;
+}
+.dl-stats .dl-figures thead th { font-weight: 600; }
+.dl-stats .dl-figures th:first-child { text-align: left; }
+.dl-stats .dl-swatch {
+  display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 7px;
+}
 `;
 
+let counter = 0;
+
 function render({ model, el }: Place): () => void {
-  const names = (model.get('names') as string[]) ?? [];
+  const names = ((model.get('names') as string[]) ?? []).map(visible);
+  const charted = kinds((model.get('machine') as number) || Infinity);
   const samples = new Map<string, Sample[]>();
+  let start = Infinity;
+
   const root = element('div', { class: 'dockerlab-widget dl-stats' });
-  root.append(element('style', {}, CSS));
+  const together = `dl-stats-${++counter}`;
   const bar = element('div', { class: 'dl-bar' });
-  const stop = element('button', { type: 'button' }, 'Stop');
-  const status = element('span', { class: 'dl-dim', role: 'status' }, 'measuring');
-  bar.append(stop, status);
-  const charts = element('div', { class: 'dl-charts', role: 'img', 'aria-label': 'CPU and memory over time' });
-  const table = element('table');
+  const stop = element('button', { type: 'button' }, '■ Stop watching');
+  const status = element('span', { class: 'dl-dim', role: 'status' });
+  bar.append(element('strong', {}, names.join(', ') || 'Containers'), stop, status);
+  const places = charted.map(kind => {
+    const place = element('div', { class: 'dl-chart', role: 'group', 'aria-label': kind.title });
+    place.append(element('strong', {}, kind.title));
+    return place;
+  });
+  const charts = element('div', { class: 'dl-charts' });
+  charts.append(...places);
+  const table = element('table', { class: 'dl-figures', 'aria-label': 'Figures now' });
   const head = element('tr');
-  for (const title of ['container', 'CPU %', 'memory / limit', 'net in / out', 'block in / out', 'processes']) {
-    head.append(element('th', { scope: 'col' }, title));
-  }
+  COLUMNS.forEach(title => head.append(element('th', { scope: 'col' }, title)));
   const thead = element('thead');
   thead.append(head);
-  const rows = element('tbody');
-  table.append(thead, rows);
-  root.append(bar, charts, table);
+  const body = element('tbody');
+  table.append(thead, body);
+  root.append(element('style', {}, CSS), bar, charts, table);
   el.append(root);
 
-  let cpu: uPlot | undefined;
-  let memory: uPlot | undefined;
+  let drawn: Chart[] = [];
   let shown = '';
-
-  const build = (): void => {
-    const known = [...samples.keys()];
-    if (shown === known.join('\n')) {
-      return;
+  const fit = (): void => {
+    const width = places[0].clientWidth;
+    if (width > 0) {
+      drawn.forEach(chart => chart.resize(width));
     }
-    shown = known.join('\n');
-    cpu?.destroy();
-    memory?.destroy();
-    const colour = getComputedStyle(root).color;
-    cpu = chart(charts, 'CPU %', known, colour, value => `${value}%`);
-    memory = chart(charts, 'memory', known, colour, binarySize);
+  };
+  const build = (): void => {
+    const known = [...samples.keys()].map(visible);
+    const look = { colour: getComputedStyle(root).color, together };
+    const wanted = JSON.stringify([known, look]);
+    if (shown !== wanted) {
+      shown = wanted;
+      drawn.forEach(chart => chart.destroy());
+      drawn = charted.map((kind, at) => new Chart(places[at], kind, known, look));
+      fit();
+    }
   };
   const draw = (): void => {
     build();
-    cpu?.setData(columns(samples, sample => sample.cpu));
-    memory?.setData(columns(samples, sample => sample.memory));
-    rows.replaceChildren(...[...samples.values()].map(list => row(list[list.length - 1])));
+    const lists = [...samples.values()];
+    drawn.forEach(chart => chart.draw(lists, start));
+    body.replaceChildren(...lists.map((list, place) => row(list[list.length - 1], place)));
+    tell();
+  };
+  const tell = (): void => {
+    const lists = [...samples.values()].flat();
+    const last = Math.max(start, ...lists.map(sample => sample.time));
+    const seconds = lists.length ? Math.round((last - start) / 1000) : 0;
+    if (!names.length) {
+      status.textContent = 'no running containers';
+    } else if (model.get('ended')) {
+      status.textContent = `ended after ${seconds} s; the figures stay`;
+    } else {
+      status.textContent = lists.length ? `live · ${seconds} s` : 'waiting for the first figures…';
+    }
+    stop.disabled = !names.length || Boolean(model.get('ended'));
   };
   // Many messages may come in one go: one frame draws them all.
   let waiting = 0;
@@ -88,6 +113,7 @@ function render({ model, el }: Place): () => void {
     if (list.length && list[list.length - 1].time >= sample.time) {
       return;
     }
+    start = Math.min(start, sample.time);
     list.push(sample);
     list.splice(0, Math.max(0, list.length - KEPT));
     samples.set(sample.name, list);
@@ -99,80 +125,40 @@ function render({ model, el }: Place): () => void {
     }
   };
   const ended = (): void => {
-    if (model.get('ended')) {
-      stop.disabled = true;
-      status.textContent = 'ended; the figures stay';
-    }
+    ((model.get('first') as Sample[]) ?? []).forEach(take);
+    tell();
   };
   stop.addEventListener('click', () => {
     model.send({ kind: 'stop' });
     stop.disabled = true;
   });
-  if (!names.length) {
-    status.textContent = 'no running containers';
-    stop.disabled = true;
-  }
-  ((model.get('first') as Sample[]) ?? []).forEach(take);
+  ended();
   model.on('msg:custom', heard);
   model.on('change:ended', ended);
-  ended();
+  const widths = new ResizeObserver(fit);
+  widths.observe(charts);
+  // Another theme has other colours, and a canvas does not inherit them.
+  const themes = new MutationObserver(later);
+  themes.observe(document.body, { attributes: true, attributeFilter: ['data-jp-theme-light', 'data-jp-theme-name'] });
   return () => {
     model.off('msg:custom', heard);
     model.off('change:ended', ended);
+    widths.disconnect();
+    themes.disconnect();
     cancelAnimationFrame(waiting);
-    cpu?.destroy();
-    memory?.destroy();
+    drawn.forEach(chart => chart.destroy());
   };
 }
 
-function chart(
-  place: HTMLElement,
-  title: string,
-  names: string[],
-  colour: string,
-  words: (value: number) => string
-): uPlot {
-  const axis = { stroke: colour, grid: { stroke: `color-mix(in srgb, ${colour} 20%, transparent)` } };
-  return new uPlot(
-    {
-      title,
-      width: 420,
-      height: 180,
-      cursor: { drag: { x: false, y: false } },
-      scales: { y: { range: (_, __, top) => [0, Math.max(top * 1.1, 1)] } },
-      axes: [axis, { ...axis, size: 76, values: (_, ticks) => ticks.map(words) }],
-      series: [
-        {},
-        ...names.map((label, place) => ({
-          label,
-          stroke: SHADES[place % SHADES.length],
-          width: 1.5,
-          spanGaps: true,
-          value: (_: uPlot, value: number | null) => (value === null ? '' : words(value))
-        }))
-      ]
-    },
-    [[], ...names.map(() => [])] as uPlot.AlignedData,
-    place
-  );
-}
-
-/** Samples of all containers on one time axis, a second wide. */
-function columns(samples: Map<string, Sample[]>, figure: (sample: Sample) => number): uPlot.AlignedData {
-  const second = (sample: Sample): number => Math.round(sample.time / 1000);
-  const times = [...new Set([...samples.values()].flat().map(second))].sort((a, b) => a - b);
-  const lines = [...samples.values()].map(list => {
-    const known = new Map(list.map(sample => [second(sample), figure(sample)]));
-    return times.map(time => known.get(time) ?? null);
-  });
-  return [times, ...lines] as uPlot.AlignedData;
-}
-
-function row(sample: Sample): HTMLElement {
+function row(sample: Sample, place: number): HTMLElement {
   const made = element('tr');
+  const name = element('th', { scope: 'row' });
+  const swatch = element('span', { class: 'dl-swatch', 'aria-hidden': 'true' });
+  swatch.style.background = shade(place);
+  name.append(swatch, visible(sample.name));
+  made.append(name);
   for (const text of [
-    sample.name,
-    sample.cpu.toFixed(2),
+    `${sample.cpu.toFixed(1)} %`,
     `${binarySize(sample.memory)} / ${binarySize(sample.limit)}`,
     `${size(sample.received)} / ${size(sample.sent)}`,
     `${size(sample.read)} / ${size(sample.written)}`,

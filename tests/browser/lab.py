@@ -20,9 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
+PICTURES = Path(__file__).parents[2] / "out" / "browser"
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -97,33 +98,85 @@ def _await(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 
 @contextmanager
-def browser_page(url: str) -> Iterator[Page]:
+def browser_page(url: str, *, offline: bool = False) -> Iterator[Page]:
     """Open `url` in a fresh Chromium; nothing but this machine is asked for anything."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=_FLAGS)
         try:
-            page = browser.new_page(viewport={"width": 1500, "height": 950})
-            page.set_default_timeout(30_000)
+            page = browser.new_page(viewport={"width": 1400, "height": 960})
+            page.set_default_timeout(20_000)
+            page.context.set_offline(offline)
             page.goto(url)
             yield page
         finally:
             browser.close()
 
 
-class Notebook:
-    """The notebook that is open in the page."""
+class Lab:
+    """JupyterLab in a page: its notebooks, theme and messages."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext")
-        self._evaluate("""async () => {
-            const widget = window.jupyterapp.shell.currentWidget;
-            await widget.sessionContext.ready;
-        }""")
+        self.messages: list[str] = []
+        page.on("console", lambda one: self.messages.append(f"{one.type}: {one.text}"))
+        page.on("pageerror", lambda error: self.messages.append(f"error: {error}"))
+        page.wait_for_function("window.jupyterapp?.restored")
+        self.evaluate("() => window.jupyterapp.restored")
 
-    def run_cell(self, index: int) -> None:
-        """Run one cell to its end."""
-        self._evaluate(
+    @contextmanager
+    def notebook(self, path: Path) -> Iterator[Notebook]:
+        """Open a notebook; its kernel ends with the block."""
+        self.evaluate(
+            """async name => {
+                const {commands, shell} = window.jupyterapp;
+                const widget = await commands.execute('docmanager:open', {path: name});
+                await widget.context.ready;
+                await widget.sessionContext.ready;
+                shell.activateById(widget.id);
+            }""",
+            path.name,
+        )
+        try:
+            yield Notebook(self, self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)"))
+        finally:
+            self.evaluate("""async () => {
+                const widget = window.jupyterapp.shell.currentWidget;
+                await widget.sessionContext.shutdown();
+                widget.dispose();
+            }""")
+
+    def theme(self, name: str) -> None:
+        self.evaluate(
+            "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})",
+            f"JupyterLab {name}",
+        )
+        self.page.locator(f'body[data-jp-theme-name="JupyterLab {name}"]').wait_for(
+            state="attached"
+        )
+
+    def errors(self) -> list[str]:
+        """What the page complained about since it was opened."""
+        return [one for one in self.messages if one.startswith("error:")]
+
+    def evaluate(self, script: str, argument: Any = None) -> Any:
+        # page.evaluate has no time limit of its own.
+        limited = f"""argument => Promise.race([
+            ({script})(argument),
+            new Promise((_, no) => setTimeout(() => no(new Error('took too long')), 40000)),
+        ])"""
+        return self.page.evaluate(limited, argument)
+
+
+class Notebook:
+    """The notebook in front."""
+
+    def __init__(self, lab: Lab, panel: Locator) -> None:
+        self.lab = lab
+        self.cells = panel.locator(".jp-Cell")
+
+    def run(self, index: int) -> Locator:
+        """Run one cell to its end; returns it."""
+        self.lab.evaluate(
             """async index => {
                 const {shell, commands} = window.jupyterapp;
                 shell.currentWidget.content.activeCellIndex = index;
@@ -131,30 +184,37 @@ class Notebook:
             }""",
             index,
         )
+        return self.cells.nth(index)
 
-    def _evaluate(self, script: str, argument: Any = None) -> Any:
-        # page.evaluate has no time limit of its own.
-        limited = f"""argument => Promise.race([
-            ({script})(argument),
-            new Promise((_, no) => setTimeout(() => no(new Error('took too long')), 60000)),
-        ])"""
-        return self.page.evaluate(limited, argument)
+    def write(self, index: int, source: str) -> None:
+        """Replace a cell's text, as an edit."""
+        self.lab.evaluate(
+            """([index, source]) => window.jupyterapp.shell.currentWidget
+                .content.widgets[index].model.sharedModel.setSource(source)""",
+            [index, source],
+        )
+
+    def active(self) -> int:
+        """The number of the cell that has the frame."""
+        return int(
+            self.lab.evaluate("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex")
+        )
+
+    def scroll_to(self, index: int) -> None:
+        """Bring a cell to the upper edge."""
+        self.lab.evaluate(
+            """async index => {
+                const {content} = window.jupyterapp.shell.currentWidget;
+                await content.scrollToItem(index, 'start');
+            }""",
+            index,
+        )
 
 
-def write_notebook(path: Path, *cells: str) -> None:
-    """Write a notebook of code cells."""
+def write_notebook(path: Path, *cells: str) -> Path:
+    """Write a notebook of code cells; a cell that begins with ## is text."""
     document = {
-        "cells": [
-            {
-                "cell_type": "code",
-                "execution_count": None,
-                "id": f"cell-{index}",
-                "metadata": {},
-                "outputs": [],
-                "source": source,
-            }
-            for index, source in enumerate(cells)
-        ],
+        "cells": [_cell(index, source) for index, source in enumerate(cells)],
         # Without a kernelspec JupyterLab asks for a kernel and waits.
         "metadata": {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -163,3 +223,11 @@ def write_notebook(path: Path, *cells: str) -> None:
         "nbformat_minor": 5,
     }
     path.write_text(json.dumps(document))
+    return path
+
+
+def _cell(index: int, source: str) -> dict[str, Any]:
+    cell = {"id": f"cell-{index}", "metadata": {}, "source": source}
+    if source.startswith("## "):
+        return {"cell_type": "markdown", **cell}
+    return {"cell_type": "code", "execution_count": None, "outputs": [], **cell}

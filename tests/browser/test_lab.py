@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.browser.lab import CHROMIUM, Notebook, browser_page, jupyter_lab, write_notebook
+from tests.browser.lab import CHROMIUM, PICTURES, Lab, browser_page, jupyter_lab, write_notebook
+from tests.browser.stage import Stage, stage_engine
 
-PICTURES = Path(__file__).parents[2] / "out" / "browser"
+AXE = Path(__file__).parents[2] / "labextension/node_modules/axe-core/axe.min.js"
+WORK = "while true; do head -c 30000000 /dev/zero | sha256sum >/tmp/sum; sleep 0.4; done"
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here (apt-get install chromium)"),
@@ -21,102 +25,284 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    """The built front end must be in this environment; `make` puts it there."""
-    shown = subprocess.run(
-        [sys.executable, "-m", "jupyter", "labextension", "list"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    listing = shown.stdout + shown.stderr
-    if "dockerlab" not in listing:
-        pytest.skip("dockerlab is not installed in this environment: make test does it")
-    line = next(line for line in listing.splitlines() if "dockerlab v" in line)
-    assert "enabled" in line, listing
-    assert "OK" in line, listing
+# One lab, one page, one engine for this file: a page costs five seconds, and playwright's loop
+# would get in the way of other files' tests.
+@pytest.fixture(scope="module")
+def stage(registry) -> Iterator[Stage]:
+    with stage_engine(registry) as stage:
+        yield stage
 
 
 @pytest.fixture(scope="module")
-def lab(engine, starter, tmp_path_factory) -> Iterator[tuple[str, Path]]:
+def served(stage, tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    shown = _listed("labextension")
+    if "dockerlab" not in shown:
+        pytest.skip("dockerlab is not installed in this environment: make test does it")
+    line = next(line for line in shown.splitlines() if "dockerlab v" in line)
+    assert "enabled" in line, shown
+    assert "OK" in line, shown
     folder = tmp_path_factory.mktemp("lab") / "notebooks"
     folder.mkdir()
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    with jupyter_lab(folder, engine.environment) as address:
+    with jupyter_lab(folder, stage.engine.environment) as address:
         yield address, folder
 
 
-def test_the_server_extension_is_enabled():
+@pytest.fixture(scope="module")
+def opened(served) -> Iterator[Lab]:
+    address, _ = served
+    with browser_page(address.format(path="lab")) as page:
+        lab = Lab(page)
+        page.get_by_role("tab", name="Containers and images").click()
+        yield lab
+
+
+@pytest.fixture
+def lab(opened) -> Iterator[Lab]:
+    """The lab in its light theme, and no complaint of the page in the end."""
+    opened.messages.clear()
+    yield opened
+    opened.theme("Light")
+    assert not opened.errors()
+
+
+@pytest.fixture
+def folder(served) -> Path:
+    return served[1]
+
+
+def _listed(*words: str) -> str:
     shown = subprocess.run(
-        [sys.executable, "-m", "jupyter", "server", "extension", "list"],
-        capture_output=True, text=True, check=True,
+        [sys.executable, "-m", "jupyter", *words, "list"],
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
-    listing = shown.stdout + shown.stderr
-    line = next(line for line in listing.splitlines() if "dockerlab" in line and "enabled" in line)
-    assert line, listing
+    return shown.stdout + shown.stderr
 
 
-def test_a_class_could_look_at_this(lab, engine, starter, docker_cli):
-    """One walk: sidebar, a live container, a build, the layer explorer, in light and dark."""
-    address, folder = lab
-    name = f"browser-{os.getpid()}"
-    write_notebook(
-        folder / "walk.ipynb",
+def accessible(lab: Lab, selector: str) -> None:
+    """Let axe look for serious faults below `selector`."""
+    if not AXE.exists():
+        return  # a wheel's environment has no node_modules; `make` has
+    if not lab.page.evaluate("'axe' in window"):
+        lab.page.add_script_tag(path=AXE)
+    found = lab.evaluate(
+        """async selector => (await axe.run(selector)).violations
+            .filter(one => ['serious', 'critical'].includes(one.impact))
+            .map(one => one.id + ': ' + one.nodes.map(node => node.html).slice(0, 3).join(' '))
+        """,
+        selector,
+    )
+    assert not found, "\n".join(found)
+
+
+def test_the_server_extension_is_enabled(served):
+    listing = _listed("server", "extension")
+    assert any("dockerlab" in line and "enabled" in line for line in listing.splitlines()), listing
+
+
+def test_the_sidebar_follows_the_host(lab, stage):
+    panel = lab.page.locator("#dockerlab-panel")
+    panel.get_by_text("starter:latest", exact=True).wait_for()
+    host = panel.locator(".dockerlab-Host")
+    assert "dockerlab" in host.inner_text()
+    name = "a-very-long-name-for-a-container-that-only-sleeps-on-and-on"
+    with stage.container(name, "sleep", "300"):
+        row = panel.locator(".dockerlab-Row", has_text=name)
+        row.get_by_role("img", name="running").wait_for()
+        status = row.locator(".dockerlab-Status")
+        assert status.inner_text().startswith("Up")
+        assert status.evaluate("node => node.scrollWidth <= node.clientWidth")
+
+        # By keyboard: the buttons of a row are there as soon as one has the focus.
+        pause = row.get_by_role("button", name=f"Pause {name}")
+        pause.focus()
+        actions = row.locator(".dockerlab-Actions")
+        assert actions.evaluate("node => getComputedStyle(node).opacity") == "1"
+        lab.page.keyboard.press("Enter")
+        row.get_by_role("img", name="paused").wait_for()
+        row.get_by_role("button", name=f"Unpause {name}").click()
+        row.get_by_role("img", name="running").wait_for()
+        accessible(lab, "#dockerlab-panel")
+
+        # A click on a row does nothing; removing asks, and the safe answer is the first.
+        row.locator(".dockerlab-Title").click()
+        row.get_by_role("button", name=f"Remove {name}").click()
+        dialog = lab.page.locator(".jp-Dialog")
+        dialog.get_by_text("is running").wait_for()
+        lab.page.keyboard.press("Enter")
+        dialog.wait_for(state="detached")
+        assert stage.docker("inspect", "-f", "{{.State.Status}}", name).strip() == "running"
+        row.get_by_role("button", name=f"Remove {name}").click()
+        dialog.get_by_role("button", name="Remove").click()
+        row.wait_for(state="detached")
+        assert name not in stage.docker("ps", "-a")
+
+    heading = panel.get_by_role("button", name="Images")
+    heading.click()
+    panel.get_by_text("starter:latest", exact=True).wait_for(state="detached")
+    assert heading.get_attribute("aria-expanded") == "false"
+    heading.click()
+    panel.get_by_text("starter:latest", exact=True).wait_for()
+
+
+def test_the_layer_explorer(lab, stage, folder):
+    """Marks by sign and word, keys, filters; names that would break a page or an eye."""
+    notebook = write_notebook(
+        folder / "explorer.ipynb",
         "%load_ext dockerlab",
-        f"%docker run -d --name {name} {starter} sh -c 'while true; do date; sleep 1; done'",
-        f"%%dockerfile -t {name}\nFROM {starter}\nRUN mkdir /app && echo hello > /app/greeting\n"
-        "RUN head -c 100000 /dev/zero > /app/big\nRUN rm /app/big\n",
-        f"%docker layers {name}",
+        "%%dockerfile -t explored\nFROM starter\n"
+        "RUN mkdir -p /app/deep && echo 1 > /app/one && echo 2 > /app/two && echo 3 > /app/deep/x\n"
+        'RUN echo changed > /app/one && rm /app/two && touch "/app/$(printf "a\\tb<b>")"\n',
+        "%docker layers explored",
     )
     try:
-        with browser_page(address.format(path="lab/tree/walk.ipynb")) as page:
-            messages: list[str] = []
-            page.on("console", lambda one: messages.append(f"{one.type}: {one.text}"))
-            notebook = Notebook(page)
-            page.get_by_role("tab", name="Containers and images").click()
-            panel = page.locator("#dockerlab-panel")
-            panel.get_by_text("dockerlab", exact=False).first.wait_for()
-
-            notebook.run_cell(0)
-            notebook.run_cell(1)
-            panel.get_by_text(name, exact=True).wait_for()
-            panel.get_by_role("img", name="running").first.wait_for()
-            panel.get_by_text(starter, exact=True).wait_for()
-
-            notebook.run_cell(2)
-            panel.get_by_text(f"{name}:latest").wait_for()
-            notebook.run_cell(3)
-            tree = page.get_by_role("tree")
-            tree.get_by_role("treeitem").first.wait_for()
-            tree.scroll_into_view_if_needed()
-            page.screenshot(path=PICTURES / "lab.png")
-            page.locator(".jp-OutputArea-output", has=tree).last.screenshot(
-                path=PICTURES / "layers.png"
+        with lab.notebook(notebook) as opened:
+            opened.run(0)
+            opened.run(1)
+            cell = opened.run(2)
+            layers = cell.get_by_role("listbox", name="Layers of explored")
+            last = layers.get_by_role("option").last
+            assert last.locator(".dl-counts").inner_text().split() == [
+                "+1",
+                "~1",
+                "\N{MINUS SIGN}1",
+            ]
+            tree = cell.get_by_role("tree")
+            tree.get_by_role("treeitem", name="changed: one").wait_for()  # opened by itself
+            removed = tree.get_by_role("treeitem", name="removed: two")
+            assert "line-through" in removed.locator(".dl-name").evaluate(
+                "node => getComputedStyle(node).textDecorationLine"
             )
+            assert tree.get_by_role("treeitem", name="added: a\\tb<b>").count() == 1
+            totals = cell.get_by_role("status")
+            assert "+ 1 added" in totals.inner_text()
 
-            panel.get_by_role("button", name=f"Stop {name}").click()
-            panel.get_by_role("button", name=f"Start {name}").wait_for()
-            state = docker_cli("inspect", "-f", "{{.State.Status}}", name)
-            assert state.strip() == "exited"
+            # The keys belong to the widget while it has the focus.
+            tree.focus()
+            for key in ("Home", "ArrowLeft"):
+                lab.page.keyboard.press(key)
+            assert tree.get_by_role("treeitem").count() == 1
+            lab.page.keyboard.press("Enter")
+            lab.page.keyboard.press("End")
+            assert tree.get_by_role("treeitem", selected=True).count() == 1
+            layers.focus()
+            lab.page.keyboard.press("ArrowUp")
+            tree.get_by_role("treeitem", name="added: deep/").wait_for()
+            assert opened.active() == 2
 
-            page.evaluate(
-                "window.jupyterapp.commands.execute('apputils:change-theme',"
-                " {theme: 'JupyterLab Dark'})"
-            )
-            page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
-            page.screenshot(path=PICTURES / "dark.png")
-            errors = [one for one in messages if one.startswith("error:")]
-            assert not errors
+            # Everything up to this layer: more rows than there are elements on the page.
+            cell.get_by_label("with the layers below").check()
+            tree.get_by_role("treeitem", name="usr/").wait_for()
+            cell.get_by_role("searchbox").fill("bin/")
+            assert 20 < tree.get_by_role("treeitem").count() < 60
+            cell.get_by_role("searchbox").fill("")
+            cell.get_by_role("button", name="added").click()
+            tree.get_by_role("treeitem", name="added: one").wait_for()
+            assert tree.get_by_role("treeitem", name="usr/").count() == 0
+            accessible(lab, ".dl-layers")
+            lab.theme("Dark")
+            accessible(lab, ".dl-layers")
     finally:
-        docker_cli("rm", "-f", name)
-        docker_cli("rmi", "-f", name)
+        stage.docker("rmi", "-f", "explored")
 
 
-def test_the_panel_only_does_what_the_panel_shows(lab):
+def test_charts_end_with_their_container(lab, stage, folder):
+    notebook = write_notebook(folder / "stats.ipynb", "%load_ext dockerlab", "%docker stats brief")
+    with (
+        stage.container("brief", "sh", "-c", "cat /dev/zero | head -c 1000000000; sleep 60"),
+        lab.notebook(notebook) as opened,
+    ):
+        opened.run(0)
+        cell = opened.run(1)
+        cell.get_by_role("status").get_by_text("live").wait_for()
+        assert cell.locator(".dl-chart canvas").count() == 4
+        cell.get_by_role("rowheader", name="brief", exact=True).wait_for()
+        accessible(lab, ".dl-stats")
+        stage.docker("kill", "brief")
+        cell.get_by_text("the figures stay").wait_for()
+        assert cell.get_by_role("button", name="Stop watching").is_disabled()
+
+
+def test_dockerfile_cells_have_colours_of_their_own(lab, folder):
+    text = "%%dockerfile -t x\nFROM starter\nRUN echo hello\n"
+    notebook = write_notebook(folder / "colours.ipynb", text, "import os\nFROM = None")
+    colours = """node => Object.fromEntries([...node.querySelectorAll('.cm-line span')]
+        .map(span => [span.textContent, getComputedStyle(span).color]))"""
+    with lab.notebook(notebook) as opened:
+        magic, python = opened.cells.nth(0), opened.cells.nth(1)
+        magic.locator(".cm-line span", has_text="FROM").wait_for()
+        python.locator(".cm-line span", has_text="import").wait_for()
+        keyword = python.evaluate(colours)["import"]
+        assert magic.evaluate(colours)["FROM"] == keyword
+        assert magic.evaluate(colours)["RUN"] == keyword
+        assert python.evaluate(colours).get("FROM") != keyword
+
+        opened.write(0, "import os\nFROM = None")
+        magic.locator(".cm-line span", has_text="import").wait_for()
+        assert magic.evaluate(colours) == python.evaluate(colours)
+        opened.write(1, text)
+        python.locator(".cm-line span", has_text="RUN").wait_for()
+        assert python.evaluate(colours)["RUN"] == keyword
+
+
+def test_the_story_of_the_pictures(lab, stage, folder):
+    """What README.md shows: `make pictures` keeps these screenshots in docs/images."""
+    port = _free_port(8080)
+    notebook = write_notebook(
+        folder / "first-container.ipynb",
+        "%load_ext dockerlab",
+        "%%dockerfile -t hello\nFROM starter\nRUN mkdir /app && echo hello > /app/greeting\n"
+        "RUN head -c 3000000 /dev/urandom > /app/data && date > /app/built\n"
+        "RUN rm /app/data && echo good morning > /app/greeting && seq 1000 > /app/numbers\n"
+        'CMD ["cat", "/app/greeting"]\n',
+        "## A container, its figures, and what an image is made of",
+        f"%docker run -d --name web -p {port}:80 -m 64m starter sh -c {json.dumps(WORK)}",
+        "%docker ps",
+        "%docker layers hello",
+        "%docker stats web",
+    )
+    with stage.removed("web", image="hello"), lab.notebook(notebook) as opened:
+        for index in (0, 1, 2, 3):
+            opened.run(index)
+        stats = opened.run(6)
+        opened.run(4)
+        layers = opened.run(5)
+        layers.get_by_role("treeitem", name="removed: data").wait_for()
+        panel = lab.page.locator("#dockerlab-panel")
+        panel.get_by_text("hello:latest", exact=True).wait_for()
+        opened.scroll_to(2)
+        lab.page.mouse.move(700, 940)
+        lab.page.screenshot(path=PICTURES / "lab.png")
+        layers.locator(".dockerlab-widget").screenshot(path=PICTURES / "layers.png")
+        lab.theme("Dark")
+        lab.page.screenshot(path=PICTURES / "lab-dark.png")
+        layers.locator(".dockerlab-widget").screenshot(path=PICTURES / "layers-dark.png")
+        lab.theme("Light")
+        stats.scroll_into_view_if_needed()
+        stats.get_by_text("live · 12 s").wait_for()
+        stats.locator(".dockerlab-widget").screenshot(path=PICTURES / "stats.png")
+        lab.theme("Dark")
+        stats.locator(".dockerlab-widget").screenshot(path=PICTURES / "stats-dark.png")
+        opened.scroll_to(1)
+        lab.page.screenshot(path=PICTURES / "build-dark.png")
+        lab.theme("Light")
+        lab.page.screenshot(path=PICTURES / "build.png")
+
+
+def _free_port(wanted: int) -> int:
+    """The port that reads well, or any other one where that is taken."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise AssertionError("no port is free")
+
+
+def test_the_panel_only_does_what_the_panel_shows(served):
     """The bridge is no door to the whole Docker API, and none at all without a login."""
-    import urllib.error
-    import urllib.request
-
-    address, _ = lab
+    address, _ = served
     url = address.format(path="dockerlab/containers").partition("?")[0]
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(url, timeout=10)
@@ -129,13 +315,3 @@ def test_the_panel_only_does_what_the_panel_shows(lab):
         urllib.request.urlopen(request, timeout=10)
     assert refused.value.code == 403
     assert json.loads(refused.value.read())["message"] == "the panel may not exec containers"
-
-
-@pytest.fixture(scope="module")
-def docker_cli(engine):
-    """The console command of our own, as the only client that is surely here."""
-
-    def run(*words: str) -> str:
-        return engine.command(*words).stdout
-
-    return run

@@ -16,12 +16,26 @@ from dockerlab.notebook.widgets import drawing
 _KEPT = 1200  # samples a page is sent to begin with
 
 
-def chart(names: Sequence[str], samples: Sequence[Sample], stop: Callable[[], None]) -> Any:
-    """A chart of these containers; None where the front end was not built."""
+def chart(
+    names: Sequence[str],
+    samples: Sequence[Sample],
+    stop: Callable[[], None],
+    *,
+    machine_bytes: int = 0,
+) -> Any:
+    """A chart of these containers; None where the front end was not built.
+
+    Args:
+        names: of the containers.
+        samples: what is known so far.
+        stop: called, from any thread, when the page asks to end.
+        machine_bytes: the host's memory: a limit of that much is none, and is not drawn.
+    """
     kind = _kind()
     if kind is None:
         return None
-    widget = kind(names=list(names), first=[message(sample) for sample in samples])
+    first = [message(sample) for sample in samples]
+    widget = kind(names=list(names), first=first, machine=machine_bytes)
 
     def heard(_: Any, content: Any, __: Any) -> None:
         if isinstance(content, dict) and content.get("kind") == "stop":
@@ -62,6 +76,7 @@ def _kind() -> Any:
         _esm = path
         names = traitlets.List(traitlets.Unicode()).tag(sync=True)
         first: Any = traitlets.List().tag(sync=True)
+        machine = traitlets.Int(0).tag(sync=True)
         ended = traitlets.Bool(False).tag(sync=True)
 
         def push(self, sample: Sample) -> None:

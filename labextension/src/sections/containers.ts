@@ -1,7 +1,6 @@
 /** The containers of the host: what runs first, with the verbs that fit each state. */
 import { ContainerVerb, IContainer } from '../api';
-import { DockerModel } from '../model';
-import { IRow, section } from './elements';
+import { IActs, IRow } from './elements';
 
 const VERBS: Record<string, readonly ContainerVerb[]> = {
   created: ['start', 'remove'],
@@ -19,31 +18,42 @@ const SYMBOLS: Record<ContainerVerb, string> = {
   unpause: '▶',
   remove: '✕'
 };
+const ORDER = ['running', 'restarting', 'paused', 'created', 'exited', 'dead'];
 
-export function containersSection(model: DockerModel): HTMLElement {
-  const running = (container: IContainer): number => (container.State === 'running' ? 0 : 1);
-  const sorted = [...model.state.containers].sort((a, b) => running(a) - running(b));
-  return section(
-    'Containers',
-    sorted.map(container => row(container, model)),
-    'None yet. Try %docker run in a cell.'
-  );
+export function containerRows(containers: readonly IContainer[], acts: IActs): IRow[] {
+  // The sort keeps the host's order, newest first, within a state.
+  return [...containers]
+    .sort((a, b) => ORDER.indexOf(a.State) - ORDER.indexOf(b.State))
+    .map(container => row(container, acts));
 }
 
-function row(container: IContainer, model: DockerModel): IRow {
+function row(container: IContainer, acts: IActs): IRow {
   const name = (container.Names[0] ?? container.Id.slice(0, 12)).replace(/^\//, '');
-  const ports = container.Ports.filter(port => port.PublicPort !== undefined).map(
-    port => `${port.PublicPort}→${port.PrivatePort}`
+  // One port may be published on IPv4 and IPv6: it is still one port.
+  const ports = new Set(
+    container.Ports.filter(port => port.PublicPort !== undefined).map(
+      port => `${port.PublicPort}→${port.PrivatePort}${port.Type === 'udp' ? '/udp' : ''}`
+    )
   );
+  const facts = [name, container.Status, container.Image, ...ports, container.Id.slice(0, 12)];
+  const danger =
+    container.State === 'running'
+      ? `${name} is running. It is killed, and what it wrote is lost.`
+      : `What ${name} wrote is lost.`;
   return {
     title: name,
-    detail: [container.Image, container.Status, ...new Set(ports)].join(' · '),
+    status: container.Status || container.State,
+    detail: container.Image,
+    badges: [...ports],
     state: container.State,
-    tooltip: `${name}\n${container.Image}\n${container.Id.slice(0, 12)}`,
-    actions: (VERBS[container.State] ?? []).map(verb => ({
+    tooltip: facts.join('\n'),
+    actions: (VERBS[container.State] ?? ['remove']).map(verb => ({
       label: verb[0].toUpperCase() + verb.slice(1),
       symbol: SYMBOLS[verb],
-      run: () => void model.act('containers', container.Id, verb)
+      run: () =>
+        verb === 'remove'
+          ? acts.remove('containers', container.Id, `container ${name}`, danger)
+          : acts.act('containers', container.Id, verb)
     }))
   };
 }

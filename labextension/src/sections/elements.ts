@@ -1,4 +1,5 @@
 /** Small pieces of DOM that the sections share; text always goes in as text. */
+import { ContainerVerb } from '../api';
 
 export function element<K extends keyof HTMLElementTagNameMap>(
   tag: K,
@@ -11,31 +12,64 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return node;
 }
 
+/** What a row may ask for; removing asks the person first. */
+export interface IActs {
+  act(noun: 'containers' | 'images', id: string, verb: ContainerVerb): void;
+  remove(noun: 'containers' | 'images', id: string, what: string, consequence: string): void;
+}
+
 export interface IRow {
   readonly title: string;
+  /** Never cut: it stands before what may be long. */
+  readonly status: string;
   readonly detail: string;
+  readonly badges: readonly string[];
   readonly state?: string;
   readonly tooltip: string;
   readonly actions: readonly { label: string; symbol: string; run: () => void }[];
 }
 
-/** A section: a heading with its count, and a list of rows. */
-export function section(heading: string, rows: readonly IRow[], empty: string): HTMLElement {
-  const list = element('ul', 'dockerlab-List', ...rows.map(row));
-  list.setAttribute('aria-label', heading);
-  const title = element('h2', 'dockerlab-Heading', heading);
-  title.append(element('span', 'dockerlab-Count', String(rows.length)));
-  const body = rows.length > 0 ? list : element('p', 'dockerlab-Empty', empty);
-  return element('section', 'dockerlab-Section', title, body);
+export interface ISection {
+  readonly heading: string;
+  readonly rows: readonly IRow[];
+  readonly empty: string;
+  readonly collapsed: boolean;
+  readonly toggle: () => void;
+}
+
+/** A section: a heading with its count that folds it, and a list of rows. */
+export function section(data: ISection): HTMLElement {
+  const toggle = element(
+    'button',
+    'dockerlab-Toggle',
+    hidden(data.collapsed ? '▸' : '▾'),
+    element('span', 'dockerlab-Name', data.heading),
+    element('span', 'dockerlab-Count', String(data.rows.length))
+  );
+  toggle.setAttribute('aria-expanded', String(!data.collapsed));
+  toggle.setAttribute('aria-label', `${data.heading}, ${data.rows.length}`);
+  toggle.addEventListener('click', data.toggle);
+  const made = element('section', 'dockerlab-Section', element('h2', 'dockerlab-Heading', toggle));
+  if (!data.collapsed) {
+    made.append(body(data));
+  }
+  return made;
+}
+
+function body(data: ISection): HTMLElement {
+  if (!data.rows.length) {
+    return element('p', 'dockerlab-Empty', data.empty);
+  }
+  const list = element('ul', 'dockerlab-List', ...data.rows.map(row));
+  list.setAttribute('aria-label', data.heading);
+  return list;
 }
 
 function row(data: IRow): HTMLElement {
-  const text = element(
-    'div',
-    'dockerlab-Text',
-    element('div', 'dockerlab-Title', data.title),
-    element('div', 'dockerlab-Detail', data.detail)
-  );
+  const facts = element('div', 'dockerlab-Facts', element('span', 'dockerlab-Status', data.status));
+  facts.append(element('span', 'dockerlab-Detail', data.detail));
+  facts.append(...data.badges.map(badge => element('span', 'dockerlab-Badge', badge)));
+  const text = element('div', 'dockerlab-Text', element('div', 'dockerlab-Title', data.title), facts);
   text.title = data.tooltip;
   const buttons = data.actions.map(action => {
     const button = element('button', 'dockerlab-Action', action.symbol);
@@ -53,4 +87,11 @@ function row(data: IRow): HTMLElement {
   }
   item.append(text, element('div', 'dockerlab-Actions', ...buttons));
   return item;
+}
+
+/** A sign for the eye only. */
+function hidden(sign: string): HTMLElement {
+  const node = element('span', 'dockerlab-Sign', sign);
+  node.setAttribute('aria-hidden', 'true');
+  return node;
 }

@@ -1,25 +1,25 @@
 /** The images of the host, by their names. */
 import { IImage } from '../api';
-import { DockerModel } from '../model';
-import { IRow, section } from './elements';
+import { IActs, IRow } from './elements';
 
-export function imagesSection(model: DockerModel): HTMLElement {
-  const rows = model.state.images.map(image => row(image, model));
-  return section('Images', rows, 'None yet. Try %docker pull in a cell.');
+export function imageRows(images: readonly IImage[], acts: IActs): IRow[] {
+  return images.map(image => row(image, acts));
 }
 
-function row(image: IImage, model: DockerModel): IRow {
+function row(image: IImage, acts: IActs): IRow {
   const id = image.Id.replace(/^sha256:/, '').slice(0, 12);
   const names = image.RepoTags?.length ? image.RepoTags : ['<none>'];
   return {
     title: names.join(', '),
-    detail: `${id} · ${size(image.Size)}`,
-    tooltip: `${names.join('\n')}\n${image.Id}`,
+    status: size(image.Size),
+    detail: id,
+    badges: [],
+    tooltip: [...names, size(image.Size), image.Id].join('\n'),
     actions: [
       {
         label: 'Remove',
         symbol: '✕',
-        run: () => void model.act('images', id, 'remove')
+        run: () => acts.remove('images', id, `image ${names[0]}`, 'Its layers go unless others use them.')
       }
     ]
   };

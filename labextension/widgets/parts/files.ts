@@ -80,30 +80,55 @@ function weigh(file: File): number {
   return file.size;
 }
 
-/** The rows that are open, folders first; with a filter, whatever leads to a match. */
-export function rows(root: File, open: Set<string>, shown: (file: File) => boolean, all: boolean): Row[] {
-  const wanted = new Set<File>();
-  if (all) {
-    const look = (file: File): boolean => {
-      let found = shown(file);
-      for (const child of file.children.values()) {
-        found = look(child) || found;
-      }
-      if (found) {
-        wanted.add(file);
-      }
-      return found;
-    };
-    look(root);
+/** What a layer did, in numbers. */
+export function count(layer: Layer | undefined, mark: Mark): number {
+  return (layer?.entries ?? []).filter(entry => entry[3] === mark).length;
+}
+
+/** The folders to open by themselves: level by level, for as long as the rows stay few. */
+export function few(root: File, most: number): Set<string> {
+  const open = new Set<string>();
+  let level = [root];
+  let shown = root.children.size;
+  while (level.length) {
+    const next = level.flatMap(file => [...file.children.values()]).filter(file => file.children.size);
+    shown += next.reduce((sum, file) => sum + file.children.size, 0);
+    if (shown > most) {
+      break;
+    }
+    next.forEach(file => open.add(file.path));
+    level = next;
   }
+  return open;
+}
+
+/** What leads to a match: the files that are shown, and their folders. */
+export function matches(root: File, shown: (file: File) => boolean): Set<File> {
+  const wanted = new Set<File>();
+  const look = (file: File): boolean => {
+    let found = shown(file);
+    for (const child of file.children.values()) {
+      found = look(child) || found;
+    }
+    if (found) {
+      wanted.add(file);
+    }
+    return found;
+  };
+  look(root);
+  return wanted;
+}
+
+/** The rows that are open, folders first. */
+export function rows(root: File, isOpen: (file: File) => boolean, wanted: Set<File> | null): Row[] {
   const found: Row[] = [];
   const walk = (file: File, level: number): void => {
     const children = [...file.children.values()]
-      .filter(child => !all || wanted.has(child))
+      .filter(child => wanted === null || wanted.has(child))
       .sort((a, b) => Number(b.kind === 'd') - Number(a.kind === 'd') || (a.name < b.name ? -1 : 1));
     children.forEach((child, place) => {
       found.push({ file: child, level, place: place + 1, among: children.length });
-      if (child.children.size && (all || open.has(child.path))) {
+      if (child.children.size && isOpen(child)) {
         walk(child, level + 1);
       }
     });

@@ -58,11 +58,20 @@ def run_document(
     name: str = "",
     pull: str = "",
     platform: str = "",
+    keep: int = _KEPT_BYTES,
 ) -> Ran:
     """Run a container described by its document, and remove it: what `%%container` does."""
     ensure(session, image, pull or "missing", platform)
     container = submit(session, document, name, platform)
-    return _foreground(session, container, image=image, remove=True, stdin=False, tty=False)
+    return _foreground(
+        session,
+        container,
+        image=image,
+        remove=True,
+        stdin=bool(document.get("OpenStdin")),
+        tty=False,
+        keep=keep,
+    )
 
 
 def start_attached(session: Session, name: str, *, stdin: bool) -> Ran:
@@ -123,20 +132,33 @@ def execute(session: Session, args: Arguments) -> Ran | Done:
         if args.on("detach"):
             session.api.exec_start(created["Id"], detach=True)
             return Done(action="exec", names=())
-    started = time.time_ns()
-    connection = session.streams.start_exec(created["Id"], tty=tty)
     try:
-        with _fed(session, connection, stdin=args.on("interactive")):
-            kept = _listen(session, connection)
+        return listen_to_exec(session, created["Id"], name, tty=tty, stdin=args.on("interactive"))
     except KeyboardInterrupt:
         raise Interrupted(
             "interrupted; the program in the container may still run",
             hint=f"See it: %docker top {name}",
         ) from None
+
+
+def listen_to_exec(
+    session: Session,
+    identifier: str,
+    container: str,
+    *,
+    tty: bool = False,
+    stdin: bool = False,
+    keep: int = _KEPT_BYTES,
+) -> Ran:
+    """Start a program that was made ready in a running container, and listen to its end."""
+    started = time.time_ns()
+    connection = session.streams.start_exec(identifier, tty=tty)
+    with _fed(session, connection, stdin=stdin):
+        kept = _listen(session, connection, keep)
     with translated(session.host.url):
-        code = session.api.exec_inspect(created["Id"]).get("ExitCode")
+        code = session.api.exec_inspect(identifier).get("ExitCode")
     return Ran(
-        container=name,
+        container=container,
         image="",
         exit_code=int(code or 0),
         duration_ns=time.time_ns() - started,
@@ -203,7 +225,14 @@ def _line(stream: int, data: bytes) -> LogLine:
 
 
 def _foreground(
-    session: Session, container: str, *, image: str, remove: bool, stdin: bool, tty: bool
+    session: Session,
+    container: str,
+    *,
+    image: str,
+    remove: bool,
+    stdin: bool,
+    tty: bool,
+    keep: int = _KEPT_BYTES,
 ) -> Ran:
     """Attach, wait, start, listen: docker's own order."""
     started = time.time_ns()
@@ -217,7 +246,7 @@ def _foreground(
             raise
         try:
             with _fed(session, connection, stdin=stdin):
-                kept = _listen(session, connection)
+                kept = _listen(session, connection, keep)
             code = waiting.code()
         except KeyboardInterrupt:
             connection.close()
@@ -272,7 +301,9 @@ class _Waiting:
         return int(self._answer.get("StatusCode", _RUN_FAILED))
 
 
-def _listen(session: Session, connection: Connection) -> dict[int, bytearray]:
+def _listen(
+    session: Session, connection: Connection, keep: int = _KEPT_BYTES
+) -> dict[int, bytearray]:
     kept = {1: bytearray(), 2: bytearray()}
     problem = bytearray()
     try:
@@ -282,7 +313,7 @@ def _listen(session: Session, connection: Connection) -> dict[int, bytearray]:
                 continue
             if stream not in kept:
                 continue
-            room = _KEPT_BYTES - len(kept[stream])
+            room = keep - len(kept[stream])
             if room > 0:
                 kept[stream] += data[:room]
             session.feedback.output(stream, data)

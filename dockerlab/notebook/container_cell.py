@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from dockerlab.commands import catalogue
@@ -16,7 +17,7 @@ from dockerlab.commands.grammar import Arguments, Verb, switch, text
 from dockerlab.commands.results import Ran
 from dockerlab.commands.run_options import create_document
 from dockerlab.commands.session import Session
-from dockerlab.errors import Failed, InvalidRequest
+from dockerlab.errors import Failed, InvalidRequest, NotFound
 from dockerlab.notebook import variables
 from dockerlab.notebook.arguments import NOTEBOOK_FLAGS
 
@@ -84,6 +85,7 @@ def program(args: Arguments, script: str, namespace: Mapping[str, Any]) -> CellP
             Arguments((image,), args.flags),
             attached=True,
             environ=os.environ,
+            env_files=[_lines_of(path) for path in args.all("env-file")],
             working_folder=os.getcwd(),  # noqa: PTH109 - text, as the API wants it
         ),
         command=script_command(args.text("with", "sh"), script),
@@ -97,6 +99,13 @@ def program(args: Arguments, script: str, namespace: Mapping[str, Any]) -> CellP
             "workdir": args.text("workdir"),
         },
     )
+
+
+def _lines_of(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise NotFound(f"open {path}: {error.strerror}", hint="Is the path right?") from None
 
 
 def run(session: Session, cell: CellProgram, args: Arguments) -> Ran:

@@ -20,7 +20,7 @@ from IPython.core.magic import (
 )
 
 from dockerlab.commands import grammar
-from dockerlab.commands.grammar import Arguments, Verb, switch, text
+from dockerlab.commands.grammar import Arguments, Verb, text
 from dockerlab.commands.hosts import Choice, Host, choose
 from dockerlab.commands.results import Ran, Watch
 from dockerlab.commands.session import Session

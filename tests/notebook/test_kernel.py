@@ -72,6 +72,23 @@ def test_an_interrupt_stops_the_container(kernel, image, name):
     assert shown == [""]
 
 
+def test_an_interrupt_ends_the_program_and_keeps_the_container(kernel, image, name):
+    kernel.run(f"%%container --name {name} --keep {image}\ntrue")
+    kernel.run(f"%%container --name {name} --keep\necho ready\nsleep 60", until="ready")
+    began = time.monotonic()
+    kernel.manager.interrupt_kernel()
+    messages = kernel.read()
+    took = time.monotonic() - began
+    errors = [each["content"] for each in messages if each["msg_type"] == "error"]
+    assert "is kept" in errors[0]["evalue"]
+    assert took < 0.5, f"{took:.2f} s from the interrupt to idle"
+    listed = kernel.run(f"processes = %docker top {name}\n'sleep 60' in repr(processes)")
+    shown = [
+        m["content"]["data"]["text/plain"] for m in listed if m["msg_type"] == "execute_result"
+    ]
+    assert shown == ["False"]
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
 @pytest.mark.timeout(240)
 def test_notebooks_run(path, environ, image):

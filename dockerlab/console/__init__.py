@@ -11,6 +11,12 @@ import sys
 
 from dockerlab.errors import DockerlabError, InvalidRequest
 
+# What `__main__` hands to the engine's house; whoever asks for help looks for it here.
+_OURS = """
+Of this machine:
+  doctor              Say what this machine can do, and what would lift each limit
+  engine              Start, stop, check or look for the engine: dockerlab engine --help
+"""
 _USAGE_ERROR = 125
 _FAILED = 1
 _INTERRUPTED = 130
@@ -39,7 +45,7 @@ def _main(argv: list[str]) -> int:
             return _tell(InvalidRequest(f"flag needs an argument: {words[0]}"), _USAGE_ERROR)
         host, words = words[1], words[2:]
     if not words or words[0] in {"--help", "-h", "help"}:
-        sys.stdout.write(catalogue.overview("dockerlab") + "\n")
+        sys.stdout.write(catalogue.overview("dockerlab") + "\n" + _OURS)
         return 0
     try:
         verb, rest = catalogue.find(words)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from dockerlab.engine.api import archives as archives_api
 from dockerlab.engine.api import builds as builds_api
+from dockerlab.engine.api import commits as commits_api
 from dockerlab.engine.api import image_transfers
 from dockerlab.engine.api import usage as usage_api
 from dockerlab.engine.api.routes import Route
@@ -16,7 +18,9 @@ from dockerlab.engine.build.builder import Rooms as BuildRooms
 from dockerlab.engine.build.cache_keys import BuildCache
 from dockerlab.engine.services.build_steps import BuildSteps
 from dockerlab.engine.services.builds import Builds
+from dockerlab.engine.services.commits import Commits
 from dockerlab.engine.services.containers import Containers
+from dockerlab.engine.services.copies import Copies
 from dockerlab.engine.services.images import Images
 from dockerlab.engine.services.rooms import Rooms
 from dockerlab.engine.services.transfers import Transfers
@@ -38,7 +42,10 @@ def furnish(
         rooms.events,
         containers.image_users,
     )
+    commits = Commits(rooms, containers.directory, containers.supervisor, images)
     return [
+        *archives_api.routes(Copies(rooms, containers.directory)),
+        *commits_api.routes(commits),
         *image_transfers.routes(transfers, images),
         *builds_api.routes(builds),
         *usage_api.routes(images, containers.reading, rooms.volumes, builds),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dockerlab.dockerfile.lines import split
+from dockerlab.dockerfile.lines import DockerfileError, split
 from dockerlab.dockerfile.parse import parse_line
 from dockerlab.engine.build.config_steps import Scope, change, environment
 from dockerlab.errors import InvalidRequest
@@ -27,6 +27,7 @@ def changed(config: ImageRunConfig, changes: Sequence[str]) -> ImageRunConfig:
     Raises:
         InvalidRequest: no such instruction, or none that may stand here.
     """
+    cmd_set = False
     for text in changes:
         for line in split(text).logical:
             word = line.text.split(maxsplit=1)[0].upper()
@@ -35,8 +36,13 @@ def changed(config: ImageRunConfig, changes: Sequence[str]) -> ImageRunConfig:
                     f"{word.lower()} is not a valid change command",
                     hint=f"Allowed are {', '.join(sorted(_ALLOWED))}.",
                 )
-            scope = Scope(values=environment(config.env), escape="\\")
-            found = change(config, parse_line(line), scope)
+            scope = Scope(values=environment(config.env), escape="\\", cmd_set=cmd_set)
+            try:
+                found = change(config, parse_line(line), scope)
+            except DockerfileError as error:
+                # There is no file here whose line could be named.
+                raise InvalidRequest(error.reason, hint=error.hint) from None
             if found is not None:
                 config = found.config
+            cmd_set = cmd_set or word == "CMD"
     return config

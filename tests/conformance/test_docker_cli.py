@@ -215,6 +215,26 @@ def test_logs_follow_until_the_end(cli, starter, named):
     assert re.match(r"\d{4}-\d\d-\d\dT.*Z a\n", cli("logs", "-t", name).stdout)
 
 
+def test_logs_tell_details_and_what_they_can_not_read(cli, starter, named):
+    kept, dropped = named("details"), named("unread")
+    cli("run", "--name", kept, "--log-opt", "env=A", "-e", "A=x y", starter, "echo", "said")
+    assert cli("logs", "--details", kept).stdout == "A=x+y said\n"
+    cli("run", "--name", dropped, "--log-driver", "none", starter, "true")
+    refused = cli("logs", dropped, code=1).stderr
+    assert "configured logging driver does not support reading" in refused
+
+
+def test_execs_are_listed_while_they_run(cli, starter, named):
+    name = named("listed")
+    cli("run", "-d", "--name", name, starter, "sleep", "60")
+    listed = ("inspect", "-f", "{{len .ExecIDs}}", name)
+    cli("exec", name, "true")
+    assert cli(*listed).stdout == "0\n"
+    cli("exec", "-d", name, "sleep", "60")
+    assert cli(*listed).stdout == "1\n"
+    assert cli("exec", "-u", "nobody-here", name, "true", code=126).stdout.startswith("unable to")
+
+
 def test_exec_runs_beside(cli, starter, named):
     name = named("exec")
     cli("run", "-d", "--name", name, "-e", "A=own", starter, "sleep", "60")

@@ -17,9 +17,20 @@ from dockerlab.wire.documents import EndpointSettings, render
 from dockerlab.wire.ports import exposed_port
 from dockerlab.wire.times import human_duration, rfc3339
 
+NEWEST = (1, 50)
+_DNS_NAMES_SINCE = (1, 44)
+_NO_SHORT_ID_SINCE = (1, 45)
+_ANNOTATIONS_LISTED_SINCE = (1, 46)
+_GATEWAY_PRIORITY_SINCE = (1, 48)
+_PREDEFINED = frozenset({"bridge", "host", "none"})
+
 
 def inspect_document(
-    container: Container, seen: Seen, sizes: tuple[int, int] | None = None
+    container: Container,
+    seen: Seen,
+    sizes: tuple[int, int] | None = None,
+    *,
+    version: tuple[int, int] = NEWEST,
 ) -> dict[str, Any]:
     """Draw the answer of `GET /containers/{id}/json`.
 
@@ -27,7 +38,9 @@ def inspect_document(
         container: the row.
         seen: what surrounds it.
         sizes: (bytes written, bytes of the whole root), when the client asked for sizes.
+        version: of the API that the client speaks.
     """
+    prepared = container.state.started_ns > 0
     config = render(container.config)
     config["Image"] = container.image
     document: dict[str, Any] = {
@@ -37,10 +50,11 @@ def inspect_document(
         "Args": list(container.args),
         "State": state_document(container, seen),
         "Image": container.image_id,
-        "ResolvConfPath": f"{seen.directory}/resolv.conf",
-        "HostnamePath": f"{seen.directory}/hostname",
-        "HostsPath": f"{seen.directory}/hosts",
-        "LogPath": _log_path(container, seen),
+        # Written at the first start.
+        "ResolvConfPath": f"{seen.directory}/resolv.conf" if prepared else "",
+        "HostnamePath": f"{seen.directory}/hostname" if prepared else "",
+        "HostsPath": f"{seen.directory}/hosts" if prepared else "",
+        "LogPath": _log_path(container, seen) if prepared else "",
         "Name": f"/{container.name}",
         "RestartCount": container.state.restart_count,
         "Driver": "overlay2",
@@ -49,11 +63,11 @@ def inspect_document(
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": list(seen.exec_ids) or None,
-        "HostConfig": render(container.host),
+        "HostConfig": render(container.host) | {"Links": list(seen.links) or None},
         "GraphDriver": {"Name": "overlay2", "Data": dict(seen.graph)},
         "Mounts": [mount_document(point) for point in container.mounts],
         "Config": config,
-        "NetworkSettings": network_document(container, seen),
+        "NetworkSettings": network_document(container, seen, version),
     }
     if sizes is not None:
         document["SizeRw"], document["SizeRootFs"] = sizes
@@ -81,7 +95,9 @@ def state_document(container: Container, seen: Seen) -> dict[str, Any]:
     return document
 
 
-def network_document(container: Container, seen: Seen) -> dict[str, Any]:
+def network_document(
+    container: Container, seen: Seen, version: tuple[int, int] = NEWEST
+) -> dict[str, Any]:
     """Draw `NetworkSettings`; the unnamed fields are the default bridge's."""
     bridge = seen.endpoints.get("bridge", EndpointSettings())
     return {
@@ -102,8 +118,20 @@ def network_document(container: Container, seen: Seen) -> dict[str, Any]:
         "IPPrefixLen": bridge.ip_prefix_len,
         "IPv6Gateway": bridge.ipv6_gateway,
         "MacAddress": bridge.mac_address,
-        "Networks": render(dict(seen.endpoints)),
+        "Networks": _endpoints(container, seen, version),
     }
+
+
+def _endpoints(container: Container, seen: Seen, version: tuple[int, int]) -> dict[str, Any]:
+    documents: dict[str, Any] = render(dict(seen.endpoints))
+    for name, document in documents.items():
+        if version < _DNS_NAMES_SINCE:
+            document.pop("DNSNames", None)
+        if version < _GATEWAY_PRIORITY_SINCE:
+            document.pop("GwPriority", None)
+        if version < _NO_SHORT_ID_SINCE and name not in _PREDEFINED and container.state.pid:
+            document["Aliases"] = [*(document.get("Aliases") or ()), container.short_id]
+    return documents
 
 
 def mount_document(point: MountPoint) -> dict[str, Any]:
@@ -118,7 +146,12 @@ def mount_document(point: MountPoint) -> dict[str, Any]:
 
 
 def summary_document(
-    container: Container, seen: Seen, now_ns: int, sizes: tuple[int, int] | None = None
+    container: Container,
+    seen: Seen,
+    now_ns: int,
+    sizes: tuple[int, int] | None = None,
+    *,
+    version: tuple[int, int] = NEWEST,
 ) -> dict[str, Any]:
     """Draw one entry of `GET /containers/json`."""
     document: dict[str, Any] = {
@@ -133,11 +166,15 @@ def summary_document(
         "State": container.state.status.value,
         "Status": status_text(container, seen, now_ns),
         "HostConfig": {"NetworkMode": container.host.network_mode},
-        "NetworkSettings": {"Networks": render(dict(seen.endpoints))},
+        "NetworkSettings": {"Networks": _endpoints(container, seen, version)},
         "Mounts": [mount_document(point) for point in container.mounts],
     }
+    if container.host.annotations and version >= _ANNOTATIONS_LISTED_SINCE:
+        document["HostConfig"]["Annotations"] = dict(container.host.annotations)
     if sizes is not None:
-        document["SizeRw"], document["SizeRootFs"] = sizes
+        # A list leaves out what is zero, an inspect does not.
+        named = zip(("SizeRw", "SizeRootFs"), sizes, strict=True)
+        document |= {name: size for name, size in named if size}
     return document
 
 

@@ -54,6 +54,7 @@ class Looks(Protocol):
     def find(self, name: str) -> Container: ...
     def select(self, filters: Filters, *, every: bool, limit: int) -> Sequence[Container]: ...
     def seen(self, container: Container) -> Seen: ...
+    def seen_closely(self, container: Container) -> Seen: ...
     async def sizes(self, container: Container) -> tuple[int, int]: ...
     async def top(self, name: str, ps_arguments: str) -> tuple[list[str], list[list[str]]]: ...
     async def changes(self, name: str) -> list[tuple[str, int]]: ...
@@ -112,6 +113,7 @@ class _Handlers:
                     self._looks.seen(one),
                     now_ns,
                     await self._looks.sizes(one) if with_size else None,
+                    version=request.version,
                 )
                 for one in chosen
             ]
@@ -120,7 +122,8 @@ class _Handlers:
     async def inspect(self, request: Request) -> Reply:
         container = self._looks.find(request.params["name"])
         sizes = await self._looks.sizes(container) if request.query.flag("size") else None
-        return Json(inspect_document(container, self._looks.seen(container), sizes))
+        seen = self._looks.seen_closely(container)
+        return Json(inspect_document(container, seen, sizes, version=request.version))
 
     async def top(self, request: Request) -> Reply:
         arguments = request.query.text("ps_args", "-ef")

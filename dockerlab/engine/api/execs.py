@@ -119,22 +119,25 @@ def window_size(request: Request) -> tuple[int, int]:
 
 def _document(one: ExecView) -> dict[str, Any]:
     config = one.config
+    process: dict[str, Any] = {
+        "tty": config.tty,
+        "entrypoint": config.cmd[0],
+        "arguments": list(config.cmd[1:]),
+        "privileged": config.privileged,
+    }
+    if config.user:
+        process["user"] = config.user
+    keys = detach_keys(config.detach_keys) if config.detach_keys else b""
     return {
         "ID": one.id,
         "Running": one.running,
         "ExitCode": one.exit_code,
-        "ProcessConfig": {
-            "tty": config.tty,
-            "entrypoint": config.cmd[0],
-            "arguments": list(config.cmd[1:]),
-            "privileged": config.privileged,
-            "user": config.user,
-        },
+        "ProcessConfig": process,
         "OpenStdin": config.attach_stdin,
         "OpenStderr": config.attach_stderr,
         "OpenStdout": config.attach_stdout,
         "CanRemove": False,
         "ContainerID": one.container_id,
-        "DetachKeys": base64.b64encode(detach_keys(config.detach_keys)).decode(),
+        "DetachKeys": base64.b64encode(keys).decode(),
         "Pid": one.pid,
     }

@@ -41,6 +41,7 @@ class Looks(Protocol):
 
     def find(self, name: str) -> Container: ...
     def logs(self, name: str, wish: LogWish) -> AsyncIterator[list[Record]]: ...
+    def log_details(self, container: Container) -> str: ...
     def stats(
         self, name: str, *, stream: bool, one_shot: bool
     ) -> AsyncIterator[Mapping[str, Any]]: ...
@@ -110,7 +111,8 @@ class _Handlers:
         )
         records = self._looks.logs(container.id, wish)
         shown = MULTIPLEXED_STREAM if framed and request.version >= (1, 42) else RAW_STREAM
-        return Stream(_written(records, query, framed=framed), shown)
+        details = f"{self._looks.log_details(container)} " if query.flag("details") else ""
+        return Stream(_written(records, query, framed=framed, details=details), shown)
 
     async def stats(self, request: Request) -> Reply:
         query = request.query
@@ -136,16 +138,17 @@ async def _lines(documents: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[b
 
 
 async def _written(
-    batches: AsyncIterator[list[Record]], query: Query, *, framed: bool
+    batches: AsyncIterator[list[Record]], query: Query, *, framed: bool, details: str = ""
 ) -> AsyncGenerator[bytes, None]:
     wanted = {number for number, word in ((1, "stdout"), (2, "stderr")) if query.flag(word)}
     stamped = query.flag("timestamps")
+    prefix = details.encode()
     async for batch in batches:
         pieces: list[bytes] = []
         for record in batch:
             if record.stream not in wanted:
                 continue
-            data = record.data
+            data = prefix + record.data
             if stamped:
                 data = f"{log_stamp(record.time_ns)} ".encode() + data
             pieces.append(encode(record.stream, data) if framed else data)

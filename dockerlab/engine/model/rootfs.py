@@ -36,3 +36,16 @@ class Directory:
 
 
 Rootfs = Overlay | Directory
+
+
+def drawn(rootfs: Rootfs) -> dict[str, str]:
+    """The directories of a root, by the names that `GraphDriver.Data` has for them."""
+    if isinstance(rootfs, Directory):
+        return {"dir": rootfs.path}
+    return {
+        "LowerDir": ":".join(f"{rootfs.layers_dir}/{lower}" for lower in rootfs.lowers),
+        # Where Docker mounts; our overlay is in the container's own mount namespace only.
+        "MergedDir": rootfs.upper.removesuffix("upper") + "merged",
+        "UpperDir": rootfs.upper,
+        "WorkDir": rootfs.work,
+    }

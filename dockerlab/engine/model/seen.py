@@ -24,6 +24,7 @@ class Seen:
         exec_ids: of the execs of the present run.
         health: the document of `State.Health`, None without a health check.
         graph: the directories of its overlay, by Docker's names.
+        links: of the container, as inspect spells them.
         image_shown: how a list shows its image; "" as the user spelled it.
     """
 
@@ -33,4 +34,5 @@ class Seen:
     exec_ids: Sequence[str] = ()
     health: Mapping[str, Any] | None = None
     graph: Mapping[str, str] = field(default_factory=dict)
+    links: Sequence[str] = ()
     image_shown: str = ""

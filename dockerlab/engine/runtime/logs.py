@@ -15,10 +15,23 @@ from dockerlab.engine.linux.inotify import watching
 from dockerlab.engine.runtime.log_files import JsonRecord, LocalRecord, LogFiles, Record
 from dockerlab.errors import Unsupported
 
-__all__ = ["JsonRecord", "LocalRecord", "Record", "batches", "read"]
+__all__ = ["JsonRecord", "LocalRecord", "Record", "batches", "check_readable", "read"]
 
 # Less than this is read on the loop itself: a thread would cost more than the reading.
 _SMALL = 1 << 15
+
+
+def check_readable(driver: str) -> None:
+    """Refuse before anything is answered.
+
+    Raises:
+        Unsupported: the driver keeps nothing that could be read.
+    """
+    if driver not in ("json-file", "local"):
+        raise Unsupported(
+            "configured logging driver does not support reading",
+            hint="Run it with --log-driver json-file or local to keep its output.",
+        )
 
 
 async def read(
@@ -55,11 +68,7 @@ async def batches(
     Raises:
         Unsupported: the driver keeps nothing that could be read.
     """
-    if driver not in ("json-file", "local"):
-        raise Unsupported(
-            "configured logging driver does not support reading",
-            hint="Run it with --log-driver json-file or local to keep its output.",
-        )
+    check_readable(driver)
     files = await asyncio.to_thread(LogFiles, path, driver, lines=lines)
     try:
         if tail is not None:

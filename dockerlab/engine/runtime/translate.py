@@ -19,12 +19,12 @@ from dockerlab.engine.model.rootfs import Rootfs
 from dockerlab.engine.model.volume import MountPoint
 from dockerlab.engine.runtime import defaults
 from dockerlab.engine.runtime.host_devices import throttled
+from dockerlab.engine.runtime.log_target import log_target
 from dockerlab.engine.runtime.security import bounding_set, seccomp_program, security_options
-from dockerlab.engine.runtime.spec import Device, LogTarget, Namespaces, ProcessKind, Rlimit, Spec
+from dockerlab.engine.runtime.spec import Device, Namespaces, ProcessKind, Rlimit, Spec
 from dockerlab.errors import InvalidRequest
 from dockerlab.wire.documents import HostConfig
 from dockerlab.wire.documents import Resources as Limits
-from dockerlab.wire.sizes import parse_bytes
 
 _KEEP_WRITABLE = ("/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")  # noqa: S108 - inside
 
@@ -171,27 +171,6 @@ def resources(
             *(host.device_cgroup_rules),
         ),
         privileged=privileged,
-    )
-
-
-def log_target(container: Container, directory: str) -> LogTarget:
-    """Where the shim writes this container's output.
-
-    Raises:
-        InvalidRequest: a size or count that is no number.
-    """
-    log = container.host.log_config
-    options = log.config
-    try:
-        files = int(options.get("max-file", "1"))
-    except ValueError:
-        raise InvalidRequest(f"invalid value for max-file: {options['max-file']}") from None
-    size = options.get("max-size", "")
-    return LogTarget(
-        driver=log.type,
-        path=f"{directory}/{container.id}-json.log",
-        max_bytes=0 if size in {"", "-1"} else parse_bytes(size),
-        max_files=files,
     )
 
 

@@ -158,7 +158,7 @@ def _with_hostname(config: ContainerConfig, host: HostConfig, facts: Facts) -> C
         raise InvalidRequest("conflicting options: hostname and the network mode")
     if config.hostname:
         return config
-    own = facts.host_name if "host" in {host.network_mode, host.uts_mode} else facts.id[:12]
+    own = facts.host_name if host.network_mode == "host" else facts.id[:12]
     return msgspec.structs.replace(config, hostname=own)
 
 
@@ -178,6 +178,7 @@ def _filled_host(host: HostConfig, facts: Facts) -> HostConfig:
         log_config=msgspec.structs.replace(log, type=log.type or "json-file"),
         restart_policy=msgspec.structs.replace(policy, name=policy.name or "no"),
         ipc_mode=host.ipc_mode or "private",
+        security_opt=host.security_opt or _labels(host),
         cgroupns_mode=host.cgroupns_mode or cgroupns,
         shm_size=host.shm_size or defaults.DEFAULT_SHM_BYTES,
         runtime=host.runtime or "runc",
@@ -191,6 +192,11 @@ def _filled_host(host: HostConfig, facts: Facts) -> HostConfig:
         cap_add=capabilities.canonical(host.cap_add, "CapAdd"),
         cap_drop=capabilities.canonical(host.cap_drop, "CapDrop"),
     )
+
+
+def _labels(host: HostConfig) -> tuple[str, ...]:
+    open_to_host = host.privileged or "host" in {host.pid_mode, host.ipc_mode}
+    return ("label=disable",) if open_to_host else ()
 
 
 def _check_config(config: ContainerConfig) -> None:

@@ -19,12 +19,17 @@ from dockerlab.engine.runtime.client import Client
 from dockerlab.engine.runtime.launcher import Exit, Process, StartFailed
 from dockerlab.engine.runtime.security import bounding_set, seccomp_program, security_options
 from dockerlab.engine.runtime.spec import ProcessKind, Spec
+from dockerlab.engine.services import partners
 from dockerlab.engine.services.container_events import ContainerEvents
 from dockerlab.engine.services.directory import Directory
 from dockerlab.engine.services.names import new_id
 from dockerlab.engine.services.rooms import Rooms
 from dockerlab.errors import Conflict, DockerlabError, InvalidRequest, NotFound
 from dockerlab.wire.documents import ExecConfig
+
+_LOOKED_UP = ("unable to find ", "Unable to find ", "uids and gids must")
+_REMEMBERED_S = 300
+"""How long an exec that is over can be inspected."""
 
 
 @dataclass(slots=True)
@@ -102,7 +107,8 @@ class Execs:
         try:
             process = await self._launch(found, container, client)
         except DockerlabError as error:
-            found.exit_code = error.exit_code if isinstance(error, StartFailed) else 126
+            found.exit_code = _failed_code(error)
+            self._ended(found)
             raise
         ended = self._rooms.tasks.spawn(
             self._watch(found, process), name=f"watch exec {exec_id[:12]}"
@@ -132,10 +138,10 @@ class Execs:
 
     def forget(self, container_id: str) -> None:
         """Drop the execs of a run that is over."""
-        live = self._directory.live(container_id)
-        for exec_id in live.execs:
-            self._execs.pop(exec_id, None)
-        live.execs.clear()
+        self._directory.live(container_id).execs.clear()
+        ours = [one.id for one in self._execs.values() if one.container_id == container_id]
+        for exec_id in ours:
+            del self._execs[exec_id]
 
     async def _launch(self, found: Exec, container: Container, client: Client | None) -> Process:
         process = await self._rooms.launcher.launch(self._spec(found, container))
@@ -153,10 +159,20 @@ class Execs:
     async def _watch(self, found: Exec, process: Process) -> Exit:
         last = await process.wait()
         found.running, found.exit_code = False, last.code
+        self._ended(found)
         container = self._rooms.containers.get(found.container_id)
         if container is not None:
             self._events.emit(container, "exec_die", execID=found.id, exitCode=str(last.code))
         return last
+
+    def _ended(self, found: Exec) -> None:
+        """Take it off its container's list; whoever knows its id can still ask for a while."""
+        if found.container_id not in self._rooms.containers:
+            return
+        listed = self._directory.live(found.container_id).execs
+        if found.id in listed:
+            listed.remove(found.id)
+        asyncio.get_running_loop().call_later(_REMEMBERED_S, self._execs.pop, found.id, None)
 
     def _spec(self, found: Exec, container: Container) -> Spec:
         config, host = found.config, container.host
@@ -165,9 +181,8 @@ class Execs:
         limited = "devices" in self._rooms.hierarchy.supports
         bounding = bounding_set(host, devices_limited=limited, privileged=privileged)
         options = security_options(host.security_opt)
-        entries = {
-            entry.partition("=")[0]: entry for entry in translate.environment(container, tty=tty)
-        }
+        inherited = translate.environment(container, tty=tty, links=self._links(container))
+        entries = {entry.partition("=")[0]: entry for entry in inherited}
         run_dir = self._rooms.settings.run / "c" / found.id[:16]
         return Spec(
             id=found.id,
@@ -191,6 +206,16 @@ class Execs:
             run_dir=str(run_dir),
         )
 
+    def _links(self, container: Container) -> tuple[str, ...]:
+        def address(partner: Container) -> str:
+            return partners.bridge_address(self._rooms.networks.places_of(partner))
+
+        try:
+            links = partners.linked(container, self._directory.find, address)
+        except DockerlabError:
+            return ()  # a partner that has ended meanwhile
+        return partners.variables(container, links)
+
     def _emit(self, found: Exec, container: Container, action: str) -> None:
         command = " ".join(found.config.cmd)
         self._events.emit(container, f"{action}: {command}", execID=found.id)
@@ -211,3 +236,10 @@ class Execs:
                 return
             case _:
                 raise not_running(container.id)
+
+
+def _failed_code(error: DockerlabError) -> int:
+    """The exit code of what could not be started; users are looked up before Docker's runtime."""
+    if isinstance(error, StartFailed) and not error.message.startswith(_LOOKED_UP):
+        return error.exit_code
+    return 126

@@ -16,6 +16,9 @@ from dockerlab.errors import InvalidRequest, Unsupported
 from dockerlab.wire.binds import parse_bind
 from dockerlab.wire.documents import HostConfig, MountDocument
 
+# What Docker writes for a local volume without a mode, with or without SELinux.
+_SHARED_LABEL = "z"
+_LOCAL = frozenset({"", "local"})
 _PROPAGATIONS = {"", "private", "rprivate", "shared", "rshared", "slave", "rslave"}
 
 
@@ -95,7 +98,7 @@ def _of_bind(text: str, driver: str) -> Wish:
         kind="volume" if bind.is_volume else "bind",
         target=bind.target,
         source=bind.source,
-        mode=bind.mode,
+        mode=bind.mode or (_SHARED_LABEL if bind.is_volume and driver in _LOCAL else ""),
         rw=not bind.read_only,
         propagation=bind.propagation,
         copy=not bind.no_copy,
@@ -158,6 +161,7 @@ def _of_volume_document(document: MountDocument, target: str) -> Wish:
         kind="volume",
         target=target,
         source=document.source,
+        mode=_SHARED_LABEL if (driver.name if driver else "") in _LOCAL else "",
         rw=not document.read_only,
         copy=not (options and options.no_copy) and not subpath,
         subpath=subpath,

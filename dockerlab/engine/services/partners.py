@@ -8,14 +8,14 @@ Source:  moby daemon/{links,container_operations_unix}.go; links/links.go; docs 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from dockerlab.engine.model.container import Container
 from dockerlab.errors import Failed, InvalidRequest, NotFound
-from dockerlab.wire.documents import HostConfig
+from dockerlab.wire.documents import EndpointSettings, HostConfig
 from dockerlab.wire.ports import exposed_range
 
 Find = Callable[[str], Container]
@@ -99,6 +99,12 @@ def linked(container: Container, find: Find, address: Callable[[Container], str]
             )
         found.append(Link(partner=partner, alias=alias, address=address(partner)))
     return found
+
+
+def bridge_address(places: Mapping[str, EndpointSettings]) -> str:
+    """Where a container is on the default bridge, "" where it is not."""
+    place = places.get("bridge")
+    return place.ip_address if place else ""
 
 
 def shown(container: Container, find: Find) -> tuple[str, ...]:

@@ -110,12 +110,10 @@ class Preparation:
         return "" if namespaces.ipc == "private" else "/dev/shm"  # noqa: S108
 
     def _links(self, container: Container) -> list[partners.Link]:
-        return partners.linked(container, self._directory.find, self.address_of)
+        def address(partner: Container) -> str:
+            return partners.bridge_address(self._rooms.networks.places_of(partner))
 
-    def address_of(self, container: Container) -> str:
-        """Where a container is on the default bridge, "" where it is not."""
-        place = self._rooms.networks.places_of(container).get("bridge")
-        return place.ip_address if place else ""
+        return partners.linked(container, self._directory.find, address)
 
     def _files(
         self,

@@ -9,22 +9,26 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote_plus
 
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.lifecycle import Status, not_running
 from dockerlab.engine.model.log_wish import LogWish
+from dockerlab.engine.model.rootfs import drawn
 from dockerlab.engine.model.seen import Seen
 from dockerlab.engine.runtime import logs
 from dockerlab.engine.runtime.log_files import Record
+from dockerlab.engine.runtime.log_target import log_attributes, log_target
 from dockerlab.engine.runtime.stats import Sample, StatsReader, document
-from dockerlab.engine.runtime.translate import log_target
+from dockerlab.engine.services import partners
 from dockerlab.engine.services.directory import Directory
 from dockerlab.engine.services.health import HealthChecks
 from dockerlab.engine.services.rooms import Rooms
 from dockerlab.engine.services.selection import Selection
 from dockerlab.engine.store import archives
-from dockerlab.errors import Conflict, DockerlabError, Failed, Unsupported
+from dockerlab.errors import Conflict, DockerlabError, Failed, NotFound, Unsupported
 from dockerlab.wire.filters import Filters
 
 _STATS_PAUSE_S = 1.0
@@ -47,7 +51,9 @@ class Reading:
 
     def seen(self, container: Container) -> Seen:
         """Say what surrounds a container right now."""
-        networks, health = self._rooms.networks, self._health.of(container)
+        networks = self._rooms.networks
+        # Docker's monitor, and with it the field, comes with the first start.
+        health = self._health.of(container) if container.state.started_ns else None
         snapshots = self._rooms.store.snapshots
         return Seen(
             endpoints=networks.places_of(container),
@@ -57,6 +63,17 @@ class Reading:
             health=health.document() if health else None,
             image_shown=self._image_shown(container),
         )
+
+    def seen_closely(self, container: Container) -> Seen:
+        """Say also what only an inspect shows: the directories of the overlay, and the links."""
+        try:
+            rootfs = self._rooms.store.snapshots.rootfs(container.id)
+        except NotFound:
+            graph = {}  # it is being removed
+        else:
+            graph = {"ID": container.id, **drawn(rootfs)}
+        links = partners.shown(container, self._directory.find)
+        return replace(self.seen(container), graph=graph, links=links)
 
     async def sizes(self, container: Container) -> tuple[int, int]:
         """Measure the bytes a container wrote, and those with its image."""
@@ -74,6 +91,7 @@ class Reading:
         if container.state.status in {Status.REMOVING, Status.DEAD}:
             raise Conflict("can not get logs from container which is dead or marked for removal")
         target = log_target(container, str(self._rooms.store.snapshots.path(container.id)))
+        logs.check_readable(target.driver)
         return logs.batches(
             target.path,
             driver=target.driver,
@@ -83,6 +101,12 @@ class Reading:
             follow=wish.follow,
             ended=self._directory.live(container.id).ended,
         )
+
+    @staticmethod
+    def log_details(container: Container) -> str:
+        """Say what `logs --details` puts before each line: labels and variables by log options."""
+        pairs = log_attributes(container).items()
+        return ",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in pairs)
 
     async def stats(
         self, name: str, *, stream: bool, one_shot: bool

@@ -24,6 +24,7 @@ class State:
         error: why the last start failed, in Docker's words.
         stopped_by_user: a stop or kill was asked for; restart policies then stand back.
         restart_delay_ms: how long the restart policy waited last; grows with each restart.
+        with_volumes: the removal under way takes anonymous volumes along.
         health: "starting", "healthy", "unhealthy" or "" without a health check.
     """
 
@@ -37,6 +38,7 @@ class State:
     stopped_by_user: bool = False
     restart_count: int = 0
     restart_delay_ms: int = 0
+    with_volumes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

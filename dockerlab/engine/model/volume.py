@@ -14,13 +14,18 @@ ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A volume of the `local` driver: its row in `state.db`."""
+    """A volume of the `local` driver: its row in `state.db`.
+
+    Attributes:
+        made_for: id of the container that it was made with; "" once it stands for itself.
+    """
 
     name: str
     created_ns: int
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     driver: str = "local"
+    made_for: str = ""
 
     @property
     def anonymous(self) -> bool:

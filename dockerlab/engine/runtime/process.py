@@ -29,6 +29,8 @@ _CREATE = (
 )
 _EXEC = "OCI runtime exec failed: exec failed: unable to start container process: "
 _SUPERVISOR_LOST = "supervisor lost"
+# What the shim says to a signal while the last output is read; its twin is in shim.py.
+_HAS_ENDED = "the process has ended"
 SPOKEN = frozenset({1})
 """Versions of the shim's protocol that this engine understands."""
 
@@ -288,6 +290,8 @@ class Process:
     ) -> None:
         answer = await self._ask(op, descriptors=descriptors, **facts)
         if "error" in answer:
+            if answer["error"] in {_SUPERVISOR_LOST, _HAS_ENDED}:
+                raise Conflict(f"container {self.id} is not running")
             raise Failed(answer["error"])
 
     async def _ask(

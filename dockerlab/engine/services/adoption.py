@@ -101,6 +101,7 @@ class Adoption:
         known = {one.id for one in self._containers.directory.all()}
         running = {one.id for one in self._containers.directory.all() if one.state.pid}
         await self._rooms.networks.release_others(running)
+        await self._rooms.volumes.sweep(known)
         await asyncio.to_thread(self._rooms.store.snapshots.sweep, known)
 
 

@@ -196,7 +196,8 @@ class Containers:
         """Go on with a removal that an earlier engine did not finish."""
         async with self.directory.live(container_id).lock:
             container = self.directory.get(container_id)
-            await self._dissolve(container, volumes=container.host.auto_remove)
+            volumes = container.state.with_volumes or container.host.auto_remove
+            await self._dissolve(container, volumes=volumes)
 
     async def _furnished(self, container: Container, image: Image) -> Container:
         """Give it a snapshot, its volumes and its row; on any failure nothing of them remains."""
@@ -221,7 +222,8 @@ class Containers:
         before = container.state
         status = after(before.status, Move.REMOVE, name=container.name, container_id=container.id)
         await self._rooms.containers.put(
-            container.id, replace(container, state=replace(before, status=status))
+            container.id,
+            replace(container, state=replace(before, status=status, with_volumes=volumes)),
         )
         try:
             await self._dissolve(container, volumes=volumes)

@@ -113,7 +113,7 @@ class Supervisor:
         ends = number == signal_number("SIGKILL")
         if ends or number == self._stop_signal(container):
             await self._mark_stopped(container.id)
-        await self._signal(container.id, process, number, thaw=ends)
+        await self._signal(container.id, process, number, ends=ends)
         if ends:
             await live.ended.wait()
 
@@ -136,7 +136,7 @@ class Supervisor:
         try:
             if live.process is not None:
                 await self._mark_stopped(container_id)
-                await self._signal(container_id, live.process, signal_number("KILL"), thaw=True)
+                await self._signal(container_id, live.process, signal_number("KILL"), ends=True)
                 await live.ended.wait()
             container = self._directory.get(container_id)
             if container.state.status is Status.RESTARTING:
@@ -405,7 +405,7 @@ class Supervisor:
         live.keep_after_exit = for_restart
         await self._mark_stopped(container_id)
         try:
-            await self._signal(container_id, process, number, thaw=True)
+            await self._signal(container_id, process, number, ends=True)
             await self._await_end(container_id, live, process, patience_s)
         finally:
             live.keep_after_exit = False
@@ -417,16 +417,22 @@ class Supervisor:
         try:
             await asyncio.wait_for(live.ended.wait(), patience_s)
         except TimeoutError:
-            await self._signal(container_id, process, signal_number("SIGKILL"), thaw=True)
+            await self._signal(container_id, process, signal_number("SIGKILL"), ends=True)
             await live.ended.wait()
 
     async def _signal(
-        self, container_id: str, process: Process, number: int, *, thaw: bool
+        self, container_id: str, process: Process, number: int, *, ends: bool
     ) -> None:
         container = self._directory.get(container_id)
-        await process.signal(number)
+        try:
+            await process.signal(number)
+        except Conflict:
+            # It ended by itself meanwhile: who wants an end has it soon.
+            if not ends:
+                raise
+            return
         self._events.emit(container, "kill", signal=str(number))
-        if thaw and container.state.status is Status.PAUSED:
+        if ends and container.state.status is Status.PAUSED:
             await asyncio.to_thread(self._rooms.hierarchy.group(container_id).thaw)
 
     async def _freeze(self, container_id: str, move: Move) -> None:

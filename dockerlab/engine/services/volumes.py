@@ -12,7 +12,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -191,9 +191,19 @@ class Volumes:
         row = next((one for one in self._containers() if one.id == container_id), None)
         if row is not None:
             made = [point.name for point in row.mounts if point.owned] if remove_anonymous else []
+            for name in {point.name for point in row.mounts} - set(made):
+                present = self._rows.get(name)
+                if present is not None and present.made_for == container_id:
+                    await self._rows.put(name, replace(present, made_for=""))
         for name in made:
             volume = self._rows.get(name)
             if volume is not None and not set(self.users(name)) - {container_id}:
+                await self._drop(volume)
+
+    async def sweep(self, container_ids: Collection[str]) -> None:
+        """Remove what was made for containers whose creation an engine's death cut short."""
+        for volume in self._rows.values():
+            if volume.made_for and volume.made_for not in container_ids:
                 await self._drop(volume)
 
     def announce(self, container: Container, action: str) -> None:
@@ -216,6 +226,7 @@ class Volumes:
         driver: str,
         options: Mapping[str, str],
         labels: Mapping[str, str],
+        made_for: str = "",
     ) -> tuple[Volume, bool]:
         """Find or make a volume; say whether it was made."""
         if driver not in {"", "local"}:
@@ -236,6 +247,7 @@ class Volumes:
                 created_ns=time.time_ns(),
                 labels=dict(labels),
                 options=dict(options),
+                made_for=made_for,
             )
             await asyncio.to_thread(self._folders.make, name)
             await self._rows.put(name, volume, durable=True)
@@ -257,7 +269,9 @@ class Volumes:
                 rw=wish.rw,
                 propagation=wish.propagation or self._propagation(wish.source),
             )
-        volume, made = await self._ensure(wish.source, wish.driver, wish.options, wish.labels)
+        volume, made = await self._ensure(
+            wish.source, wish.driver, wish.options, wish.labels, container_id
+        )
         if made:
             self._made[container_id].append(volume.name)
         source = await asyncio.to_thread(self._source_of, volume, wish.subpath)

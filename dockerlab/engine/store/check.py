@@ -119,7 +119,13 @@ def check(images: Images, layers: Layers, blobs: Blobs, *, deep: bool = False) -
         missing_blobs=tuple(sorted((documents | kept) - there)),
         broken_images=tuple(row.id for row in images.rows.values() if not images.get(row.id)),
         loose_layers=tuple(sorted(on_disk - rows.keys())),
-        loose_blobs=tuple(sorted(there - images.needed_blobs())),
+        loose_blobs=tuple(
+            sorted(
+                digest
+                for digest in there - images.needed_blobs()
+                if _is_older(blobs.path(digest), time.time() - _KEEP_LOOSE_BLOBS_S)
+            )
+        ),
     )
 
 

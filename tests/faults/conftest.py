@@ -47,7 +47,7 @@ def stocked(victim: Stocked) -> Iterator[Stocked]:
     try:
         yield victim
     finally:
-        sys.stdout.write(victim.engine.log()[-8000:])
+        sys.stdout.write(victim.engine.log()[-4000:])
         victim.empty()
         # docker-py leaves sockets of broken streams to the collector.
         with warnings.catch_warnings():

@@ -109,24 +109,32 @@ def test_a_removal_that_was_due_is_made_up_for(stocked: Stocked) -> None:
     """Exited, and its engine died before --rm; or in the middle of a removal."""
     import sqlite3
 
-    resting = stocked.client.containers.create(stocked.image, ["true"], volumes=["/data"])
-    marked = stocked.client.containers.create(stocked.image, ["true"])
+    create = stocked.client.containers.create
+    resting = create(stocked.image, ["true"], volumes=["/data"])
+    marked = create(stocked.image, ["true"], volumes=["/data"])
+    half_made = create(stocked.image, ["true"], volumes=["/data", "by-name:/other"])
+    create(stocked.image, ["true"], volumes=["/data"]).remove()
+    kept = {one.name for one in stocked.client.volumes.list(filters={"dangling": True})}
+    assert len(kept) == 1
     stocked.kill()
     with sqlite3.connect(stocked.engine.root / "state.db") as db:
         for one, old, new in (
             (resting, '"auto_remove":false', '"auto_remove":true'),
             (resting, '"AutoRemove":false', '"AutoRemove":true'),
             (marked, '"status":"created"', '"status":"removing"'),
+            (marked, '"with_volumes":false', '"with_volumes":true'),
         ):
             db.execute(
                 "UPDATE containers SET value = replace(value, ?, ?) WHERE key = ?",
                 (old, new, one.id),
             )
+        db.execute("DELETE FROM containers WHERE key = ?", (half_made.id,))
     db.close()
     stocked.client.close()
     stocked.start()
     stocked.connect()
     assert stocked.client.containers.list(all=True) == []
+    assert {one.name for one in stocked.client.volumes.list()} == kept
 
 
 def test_a_lost_shim_takes_its_container_along(stocked: Stocked) -> None:

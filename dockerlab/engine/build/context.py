@@ -18,7 +18,8 @@ from pathlib import Path
 
 from dockerlab.dockerfile.ignore import Ignore, parse_ignore
 from dockerlab.dockerfile.lines import decode
-from dockerlab.engine.build.sources import LIST, READ, resolve
+from dockerlab.engine.build.sources import LIST, resolve
+from dockerlab.engine.linux.inside import regular
 from dockerlab.engine.store.streams import ReadAhead, Source
 from dockerlab.engine.store.tree import Tree
 from dockerlab.errors import Failed, InvalidRequest
@@ -156,23 +157,21 @@ def _read(context: Context, name: str) -> bytes | None:
             real = resolve(tree, path).path
             folder, _, base = real.rpartition(b"/")
             parent, _ = tree.directory(folder, create=False)
-            descriptor = os.open(base or b".", READ, dir_fd=parent)
+            node = os.open(base or b".", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         except (OSError, InvalidRequest):
             return None
         finally:
             tree.close()
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise InvalidRequest(f"failed to read dockerfile: {name} is not a regular file")
-            if status.st_size > MAX_DOCKERFILE_BYTES:
-                raise InvalidRequest(
-                    f"failed to read dockerfile: {name} is larger than {MAX_DOCKERFILE_BYTES} bytes"
-                )
-            with os.fdopen(os.dup(descriptor), "rb") as file:
-                return file.read(MAX_DOCKERFILE_BYTES)
-        finally:
-            os.close(descriptor)
+    descriptor = regular(node)
+    if descriptor < 0:
+        raise InvalidRequest(f"failed to read dockerfile: {name} is not a regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(MAX_DOCKERFILE_BYTES + 1)
+    if len(data) > MAX_DOCKERFILE_BYTES:
+        raise InvalidRequest(
+            f"failed to read dockerfile: {name} is larger than {MAX_DOCKERFILE_BYTES} bytes"
+        )
+    return data
 
 
 def _inside(name: str) -> bytes:

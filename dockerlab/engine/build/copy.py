@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dockerlab.engine.build.owners import Owner, new_mode
-from dockerlab.engine.build.sources import LIST, READ, Found, resolve
+from dockerlab.engine.build.sources import LIST, Found, open_regular, resolve
 from dockerlab.engine.store.streams import ReadAhead, decompressed
 from dockerlab.engine.store.tree import Tree
 from dockerlab.errors import InvalidRequest
@@ -117,7 +117,8 @@ class _Copier:
             return
         folder, _, base = found.path.rpartition(b"/")
         parent, _ = self.source.directory(folder, create=False)
-        if self.plan.unpack and self._unpack(parent, base):
+        is_file = stat.S_ISREG(os.lstat(base, dir_fd=parent).st_mode)
+        if self.plan.unpack and is_file and self._unpack(parent, base):
             return
         self._one(parent, base, self._place(found.name))
 
@@ -298,8 +299,6 @@ class _Copier:
 
 def _is_archive(descriptor: int) -> bool:
     """Whether the file begins with a tar header, compressed or not."""
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return False
     with os.fdopen(os.dup(descriptor), "rb") as file:
         try:
             plain, _ = decompressed(file)
@@ -316,7 +315,7 @@ def _is_archive(descriptor: int) -> bool:
 
 @contextmanager
 def _opened(folder: int, base: bytes) -> Iterator[int]:
-    descriptor = os.open(base, READ, dir_fd=folder)
+    descriptor = open_regular(folder, base)
     try:
         yield descriptor
     finally:

@@ -6,13 +6,10 @@ Refuses: the host's own user database.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from dataclasses import dataclass
 
-from dockerlab.engine.build.sources import READ, resolve
-from dockerlab.engine.store.tree import Tree
+from dockerlab.engine.linux.inside import text_inside
 from dockerlab.errors import InvalidRequest
 
 _MAX_DATABASE_BYTES = 4 << 20
@@ -95,7 +92,7 @@ def _clause(mode: int, who: str, operator: str, what: str, *, is_directory: bool
 def _number(root: int, text: str, database: str, what: str, kind: str) -> int:
     if text.isdecimal() and int(text) <= _MAX_ID:
         return int(text)
-    for line in _lines(root, database):
+    for line in text_inside(root, database, _MAX_DATABASE_BYTES).splitlines():
         fields = line.split(":")
         if len(fields) > 2 and fields[0] == text and fields[2].isdecimal():
             return int(fields[2])
@@ -104,20 +101,3 @@ def _number(root: int, text: str, database: str, what: str, kind: str) -> int:
         f"can't find {what} for {kind} {text}: no such {kind}: {text}",
         hint=f"Only names in the image's own /{database} are known; a number always works.",
     )
-
-
-def _lines(root: int, database: str) -> list[str]:
-    """Read a database of the image; one that is no regular file has no lines."""
-    tree = Tree(root)
-    try:
-        folder, _, base = resolve(tree, database.encode()).path.rpartition(b"/")
-        parent, _ = tree.directory(folder, create=False)
-        descriptor = os.open(base, READ, dir_fd=parent)
-    except (OSError, InvalidRequest):
-        return []
-    finally:
-        tree.close()
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return []
-        return file.read(_MAX_DATABASE_BYTES).decode("utf-8", "replace").splitlines()

@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from dockerlab.dockerfile.globs import has_wildcards, name_regex
 from dockerlab.dockerfile.ignore import Ignore
 from dockerlab.dockerfile.suggest import closest
+from dockerlab.engine.linux.inside import regular
 from dockerlab.engine.store.tree import Tree
 from dockerlab.errors import InvalidRequest
 
 LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
 _MAX_LINKS = 40
 
@@ -223,9 +224,20 @@ def _line(place: Place, folder: int, base: bytes, path: bytes, shown: bytes) -> 
     return head + shown + b"\0" + content + b"\n"
 
 
+def open_regular(folder: int, base: bytes) -> int:
+    """Open a regular file by its name in an open directory.
+
+    Raises:
+        InvalidRequest: it is something else, which is not opened.
+    """
+    descriptor = regular(os.open(base, _LOOK, dir_fd=folder))
+    if descriptor < 0:
+        raise InvalidRequest(f"{os.fsdecode(base)} is not a regular file")
+    return descriptor
+
+
 def _file_digest(folder: int, base: bytes) -> str:
-    descriptor = os.open(base, READ, dir_fd=folder)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    with os.fdopen(open_regular(folder, base), "rb", buffering=0) as file:
         total = hashlib.sha256()
         while chunk := file.read(_CHUNK):
             total.update(chunk)

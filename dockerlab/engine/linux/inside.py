@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from dockerlab.engine.linux.syscalls import RESOLVE_IN_ROOT, openat2
 
@@ -26,6 +27,33 @@ def open_inside(root: int, path: str, flags: int, mode: int = 0) -> int:
             if error.errno != errno.EAGAIN:
                 raise
     raise OSError(errno.EAGAIN, f"open {path}: {os.strerror(errno.EAGAIN)}")
+
+
+def regular(node: int) -> int:
+    """Open for reading what an O_PATH descriptor names, and close that one.
+
+    Returns:
+        A descriptor, or -1 for whatever is no regular file: to open a device or a pipe that an
+        image brings would do more than to look at it.
+    """
+    try:
+        if not stat.S_ISREG(os.fstat(node).st_mode):
+            return -1
+        return os.open(f"/proc/self/fd/{node}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(node)
+
+
+def text_inside(root: int, path: str, limit_bytes: int) -> str:
+    """Read the beginning of a regular file below the root; "" where there is none."""
+    try:
+        descriptor = regular(open_inside(root, path, os.O_PATH))
+    except OSError:
+        return ""
+    if descriptor < 0:
+        return ""
+    with open(descriptor, "rb") as file:
+        return file.read(limit_bytes).decode(errors="surrogateescape")
 
 
 def directory_inside(root: int, path: str, mode: int = 0o755) -> int:

@@ -16,13 +16,12 @@ import resource
 import select
 import signal
 import socket
-import stat
 import struct
 import termios
 from typing import Any, NoReturn
 
 from dockerlab.engine.linux import capabilities, syscalls
-from dockerlab.engine.linux.inside import open_inside
+from dockerlab.engine.linux.inside import open_inside, text_inside
 from dockerlab.engine.linux.mounts import AT_FDCWD, MS_BIND, mount
 from dockerlab.engine.runtime import netlink_replay, packets, reaper
 from dockerlab.engine.runtime.executable import NotExecutable, execute, look_up
@@ -60,11 +59,9 @@ def run(
         init.perform(plan["enter"])
         init.wait_for_go()
         init.perform(plan["start"])
-    except (InitFailed, UnknownUser) as error:
-        bare = isinstance(error, UnknownUser) or error.bare
+    except (InitFailed, FilesFailed, UnknownUser, NotExecutable) as error:
+        bare = isinstance(error, UnknownUser) or getattr(error, "bare", False)
         _tell(sync, {"error": str(error), "bare": bare})
-    except (FilesFailed, NotExecutable) as error:
-        _tell(sync, {"error": str(error), "bare": False})
     except OSError as error:
         _tell(sync, {"error": error.strerror or str(error), "bare": False})
     except BaseException as error:  # noqa: BLE001 - the shim must hear of it, whatever it is
@@ -217,7 +214,10 @@ class Init:
 
     def become_user(self, user: str, groups: list[str]) -> None:
         self.identity = resolve(
-            user, groups, _read_inside("/etc/passwd"), _read_inside("/etc/group")
+            user,
+            groups,
+            text_inside(AT_FDCWD, "/etc/passwd", _MAX_ACCOUNTS_BYTES),
+            text_inside(AT_FDCWD, "/etc/group", _MAX_ACCOUNTS_BYTES),
         )
         for descriptor in (0, 1, 2):
             # So that a program may open /dev/stdout again.
@@ -293,17 +293,6 @@ def _write(path: str, text: str) -> None:
         raise OSError(error.errno, f"write {text} to {path}: {why}") from None
     finally:
         os.close(descriptor)
-
-
-def _read_inside(path: str) -> str:
-    try:
-        descriptor = open_inside(AT_FDCWD, path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return ""
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return ""
-        return file.read(_MAX_ACCOUNTS_BYTES).decode(errors="surrogateescape")
 
 
 _PERFORM: dict[str, Any] = {

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from dockerlab.engine.linux import views
-from dockerlab.engine.linux.inside import directory_inside, file_inside, open_inside
+from dockerlab.engine.linux.inside import directory_inside, file_inside, open_inside, text_inside
 from dockerlab.engine.linux.views import Part, View
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.path_stat import PathStat
@@ -31,7 +31,7 @@ from dockerlab.errors import Failed, InvalidRequest, NotFound
 T = TypeVar("T")
 
 _ENGINE_FILES = ("hosts", "hostname", "resolv.conf")
-_MAX_PASSWD = 1 << 20
+_MAX_PASSWD_BYTES = 1 << 20
 
 
 class Download:
@@ -243,18 +243,9 @@ def _check_writable(container: Container, landing: str) -> None:
 
 def _owner(root: int, container: Container) -> tuple[int, int]:
     """Look up the container's user in its own files."""
-    texts = [_text_inside(root, f"/etc/{name}") for name in ("passwd", "group")]
+    texts = [text_inside(root, f"/etc/{name}", _MAX_PASSWD_BYTES) for name in ("passwd", "group")]
     try:
         found = identity.resolve(container.config.user, [], *texts)
     except identity.UnknownUser as error:
         raise InvalidRequest(str(error)) from None
     return found.uid, found.gid
-
-
-def _text_inside(root: int, path: str) -> str:
-    try:
-        descriptor = open_inside(root, path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return ""
-    with open(descriptor, "rb") as file:
-        return file.read(_MAX_PASSWD).decode("utf-8", "replace")

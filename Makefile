@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 OUT    := out
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check bench soak machines clean
+.PHONY: help demo lab test check pictures bench soak machines clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ check: $(STAMP) ## Format, lint, types, contracts
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@if command -v node >/dev/null; then cd labextension && PATH="$(CURDIR)/$(BIN):$$PATH" jlpm check; \
 	  else echo "TypeScript is not checked: no node on this machine"; fi
+
+pictures: $(STAMP) ## Take the pictures of README.md anew, in a real browser
+	@$(BIN)/python -m pytest tests/browser/test_lab.py -k 'story or charts'
+	@mkdir -p docs/images && cp $(OUT)/browser/lab.png $(OUT)/browser/layers.png $(OUT)/browser/stats.png docs/images/
 
 bench: $(STAMP) ## Measure against a real dockerd, side by side
 	@$(BIN)/python -m tests.benchmarks

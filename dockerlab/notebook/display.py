@@ -239,11 +239,13 @@ def looks(table: Table) -> list[Look]:
 
 
 _LOOKS = {
-    Kind.ID: Look.CODE,
+    Kind.ID: Look.ID,
+    Kind.TIME: Look.SHORT,
     **dict.fromkeys((Kind.BYTES, Kind.COUNT, Kind.PERCENT, Kind.DURATION), Look.NUMBER),
 }
 _TITLES = {
-    **dict.fromkeys(("COMMAND", "CREATED BY", "INSTRUCTION"), Look.CODE),
+    "COMMAND": Look.ID,
+    **dict.fromkeys(("CREATED BY", "INSTRUCTION"), Look.CODE),
     **dict.fromkeys(("MEM USAGE / LIMIT", "NET I/O", "BLOCK I/O"), Look.NUMBER),
 }
 

@@ -16,7 +16,7 @@ _CSS = """
 color:var(--jp-content-font-color1,inherit)}
 .dockerlab table{border-collapse:collapse;margin:4px 0}
 .dockerlab th{font-weight:600;border-bottom:1px solid var(--jp-border-color1,#bbb)}
-.dockerlab td,.dockerlab th{padding:3px 16px 3px 6px;vertical-align:top}
+.dockerlab td,.dockerlab th{padding:3px 14px 3px 6px;vertical-align:top}
 .dockerlab pre{margin:0;white-space:pre-wrap}
 .dockerlab .err{color:var(--jp-error-color1,#c62828)}
 .dockerlab .dim{color:var(--jp-content-font-color2,#666)}
@@ -32,8 +32,10 @@ class Look(StrEnum):
     """
 
     TEXT = "text-align:left"
+    SHORT = "text-align:left;white-space:nowrap"
     NUMBER = "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
     CODE = "text-align:left;font-family:var(--jp-code-font-family,monospace);font-size:12px"
+    ID = f"{CODE};white-space:nowrap"
 
 
 def show(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> Any:
@@ -51,7 +53,7 @@ def page(body: str) -> str:
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], looks: Sequence[Look]) -> str:
     """An HTML table; every cell is text, whatever is in it."""
-    head = _row("th", titles, [Look.TEXT if look is Look.CODE else look for look in looks])
+    head = _row("th", titles, [look if look is Look.NUMBER else Look.SHORT for look in looks])
     body = "".join(_row("td", row, looks) for row in rows)
     return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 

@@ -4,6 +4,7 @@ import { ISignal, Signal } from '@lumino/signaling';
 import { BridgeApi, BridgeError, ContainerVerb, IContainer, IHost, IImage } from './api';
 
 const SETTLE_MS = 50;
+const AFTER_MS = 2000;
 const AGES_MS = 20000;
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 30000;
@@ -42,6 +43,7 @@ export class DockerModel {
     this._watching = null;
     window.clearInterval(this._ages);
     window.clearTimeout(this._settling);
+    window.clearTimeout(this._after);
     this._settling = 0;
   }
 
@@ -96,6 +98,9 @@ export class DockerModel {
 
   /** One refresh for a burst of events: a `docker run` alone makes five. */
   private settle(): void {
+    // And one when it is over: "Up Less than a second" should not stand there for long.
+    window.clearTimeout(this._after);
+    this._after = window.setTimeout(() => void this.refresh(), AFTER_MS);
     if (this._settling === 0) {
       this._settling = window.setTimeout(() => {
         this._settling = 0;
@@ -119,6 +124,7 @@ export class DockerModel {
   private _changed = new Signal<this, void>(this);
   private _watching: AbortController | null = null;
   private _settling = 0;
+  private _after = 0;
   private _ages = 0;
   private _turn = 0;
 }

@@ -127,8 +127,8 @@ function summary(layers: Layer[], chosen: number, cumulative: boolean, bytes: nu
   }
   const weight = cumulative ? `${size(bytes)} up to layer ${layer.number}` : size(layer.size);
   const hidden = layer.entries.reduce((sum, entry) => sum + (entry[3] === 'r' ? entry[2] : 0), 0);
-  const note = hidden ? ` · hides ${size(hidden)} that stay in the layers below` : '';
-  parts.push(element('span', { class: 'dl-dim' }, `· ${weight}${note}`));
+  const note = hidden ? ` · hides ${size(hidden)} of lower layers` : '';
+  parts.push(element('span', { class: 'dl-dim' }, `${weight}${note}`));
   return [element('strong', {}, `Layer ${layer.number}`), ...parts];
 }
 

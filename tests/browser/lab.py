@@ -103,7 +103,7 @@ def browser_page(url: str, *, offline: bool = False) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=_FLAGS)
         try:
-            page = browser.new_page(viewport={"width": 1400, "height": 960})
+            page = browser.new_page(viewport={"width": 1440, "height": 860})
             page.set_default_timeout(20_000)
             page.context.set_offline(offline)
             page.goto(url)
@@ -202,13 +202,7 @@ class Notebook:
 
     def scroll_to(self, index: int) -> None:
         """Bring a cell to the upper edge."""
-        self.lab.evaluate(
-            """async index => {
-                const {content} = window.jupyterapp.shell.currentWidget;
-                await content.scrollToItem(index, 'start');
-            }""",
-            index,
-        )
+        self.cells.nth(index).evaluate("node => node.scrollIntoView({block: 'start'})")
 
 
 def write_notebook(path: Path, *cells: str) -> Path:

@@ -6,7 +6,7 @@ Refuses: to share an engine with other tests: a class should see what the story 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,9 +22,9 @@ class Stage:
         return self.engine.command(*words).stdout
 
     @contextmanager
-    def container(self, name: str, *command: str) -> Iterator[None]:
+    def container(self, name: str, *command: str, options: Sequence[str] = ()) -> Iterator[None]:
         """A running container for as long as the block lasts."""
-        done = self.engine.command("run", "-d", "--name", name, "starter", *command)
+        done = self.engine.command("run", "-d", "--name", name, *options, "starter", *command)
         assert done.returncode == 0, done.stderr
         with self.removed(name):
             yield

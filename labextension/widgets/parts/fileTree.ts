@@ -57,7 +57,7 @@ export function fileTree(own: string, toggled: (file: File) => void): FileTree {
     }
     const link = file.link ? ` ${file.kind === 'h' ? '⇒' : '→'} ${visible(file.link)}` : '';
     const name = `${visible(file.name)}${file.kind === 'd' ? '/' : ''}${link}`;
-    const weight = file.kind === 'd' && !file.size ? '' : size(file.size);
+    const weight = 'dlh'.includes(file.kind) && !file.size ? '' : size(file.size);
     const word = WORDS[file.mark] ? `${WORDS[file.mark]}: ` : '';
     made.setAttribute('aria-label', `${word}${name}${weight ? `, ${weight}` : ''}`);
     made.title = `${word}${visible(file.path)}${link}`;

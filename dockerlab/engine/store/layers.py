@@ -57,6 +57,7 @@ class Layers:
         self._next = max([row.number for row in self.rows.values()], default=0) + 1
         self._leases = 0
         self._uncollected: set[int] = set()
+        self._kept: dict[int, tuple[int, ...]] = {}
         self.opaque_xattr = _opaque_xattr(self._tmp)
 
     # Finding
@@ -331,6 +332,15 @@ class Layers:
                 raise Failed("a layer of the image was removed meanwhile", hint="Try again.")
             self.holds.put_sync(holder, tuple(layer.number for layer in layers))
 
+    def keep(self, layer: Layer, parents: Sequence[Layer]) -> None:
+        """Keep a layer while all of its parents are there, until this engine ends.
+
+        For what is made of them at once and needed again soon: nobody holds it in between.
+        """
+        if parents:
+            with self._lock:
+                self._kept[layer.number] = tuple(parent.number for parent in parents)
+
     def held_by(self, holder: str) -> list[Layer]:
         """Return the layers kept for a holder, in the order given."""
         return [self.get(number) for number in self.holds.get(holder) or ()]
@@ -351,7 +361,12 @@ class Layers:
                 self._uncollected.update(every)
                 return 0
             held = {number for row in self.holds.values() for number in row}
-            dead = [row for n in set(every) - held if (row := self.rows.get(str(n))) is not None]
+            dying = set(every) - held - self._kept.keys()
+            for number, parents in list(self._kept.items()):
+                if not dying.isdisjoint(parents):
+                    del self._kept[number]
+                    dying |= {number} - held
+            dead = [row for n in dying if (row := self.rows.get(str(n))) is not None]
             for layer in dead:
                 self._by_key.pop(_key(layer), None)
             if dead:

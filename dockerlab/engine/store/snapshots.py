@@ -9,10 +9,12 @@ Source:  moby daemon/initlayer/setup_unix.go; Linux filesystems/overlayfs.rst.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import stat
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from dockerlab.engine.model.rootfs import Directory, Overlay, Rootfs
 from dockerlab.engine.store import copies, pack
 from dockerlab.engine.store.layers import Layers
 from dockerlab.engine.store.stack import Stack
-from dockerlab.errors import NotFound
+from dockerlab.errors import DockerlabError, NotFound
 from dockerlab.oci import layer_tar
 from dockerlab.oci.changes import Change
 from dockerlab.oci.layer_tar import Entry
@@ -52,6 +54,7 @@ class Snapshots:
         self._layers = layers
         self.copies = not _carries_overlay(root / "tmp")
         self._init_layers: dict[str, Layer] = {}
+        self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="removed containers")
 
     def path(self, container_id: str) -> Path:
         """Return the container's folder; others keep its log and files there too."""
@@ -69,7 +72,13 @@ class Snapshots:
         """
         with self._layers.lease():
             init = self._init_layer(layers)
-            self._layers.hold(f"container:{container_id}", [*layers, init])
+            try:
+                self._layers.hold(f"container:{container_id}", [*layers, init])
+            except DockerlabError:
+                self._layers.collect([init.number])
+                raise
+            # The next container of this image comes soon, and making it costs ten files.
+            self._layers.keep(init, layers)
         folder = self.path(container_id)
         for name, mode in (("upper", 0o755), ("work", 0o700)):
             (folder / name).mkdir(mode=mode, parents=True, exist_ok=True)
@@ -106,12 +115,17 @@ class Snapshots:
     def remove(self, container_id: str) -> int:
         """Remove a container's writable layer and folder; return the bytes freed below it."""
         freed = self._layers.release(f"container:{container_id}")
-        # Out of the way in one step, so that a new container of that id may come at once.
-        doomed = Path(tempfile.mkdtemp(dir=self.folder.parent / "tmp", prefix="removed-"))
+        # Out of the way in one step, so that a new container of that id may come at once. Nobody
+        # waits for the rest; what an engine's death leaves of it is emptied at the next start.
+        doomed = self.folder.parent / "tmp" / f"removed-{secrets.token_hex(8)}"
         with suppress(FileNotFoundError):
-            self.path(container_id).rename(doomed / "container")
-        shutil.rmtree(doomed, ignore_errors=True)
+            self.path(container_id).rename(doomed)
+            self._sweeper.submit(shutil.rmtree, doomed, ignore_errors=True)
         return freed
+
+    def close(self) -> None:
+        """Wait until everything removed is gone."""
+        self._sweeper.shutdown()
 
     def sweep(self, known: Collection[str]) -> None:
         """Remove what belongs to no known container: the engine died between two steps."""

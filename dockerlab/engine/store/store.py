@@ -70,6 +70,7 @@ class Store:
         """Finish writing and let another engine in."""
         if self._lock < 0:
             return
+        self.snapshots.close()
         self.durable.close()
         self.db.close()
         os.close(self._lock)

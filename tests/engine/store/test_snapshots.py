@@ -10,6 +10,7 @@ import pytest
 
 from dockerlab.oci.changes import Kind
 from tests.engine.store.conftest import Tar, unpack
+from tests.engine.store.test_images import make, nobody
 
 
 @pytest.fixture(params=["overlay", "copies"], autouse=True)
@@ -139,3 +140,16 @@ def test_removal_leaves_nothing(store, base):
     store.snapshots.remove("c1")
     assert list((store.root / "containers").iterdir()) == []
     assert list((store.root / "layers").iterdir()) == []
+
+
+def test_the_mount_points_of_an_image_outlive_its_containers_but_not_itself(store):
+    image = make(store, "base", tags=["t:1"])
+    store.snapshots.prepare("c1", image.layers)
+    made = store.layers.numbers_on_disk()
+    store.snapshots.remove("c1")
+    assert store.layers.numbers_on_disk() == made, "made anew for every container"
+    store.snapshots.prepare("c2", image.layers)
+    assert store.layers.numbers_on_disk() == made
+    store.snapshots.remove("c2")
+    store.images.remove_sync(image.id, users=nobody, force=True)
+    assert store.layers.numbers_on_disk() == set()

@@ -22,8 +22,9 @@ from dockerlab.commands.failures import hint_for, translated
 from dockerlab.commands.grammar import Arguments, Flag, Verb, many, switch, text
 from dockerlab.commands.results import BuildStep, Built, Done
 from dockerlab.commands.session import Progress, Session
-from dockerlab.commands.words import read_size, size
+from dockerlab.commands.words import size
 from dockerlab.errors import Failed, InvalidRequest, NotFound
+from dockerlab.wire.sizes import parse_bytes
 
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)", re.DOTALL)
 _LAYER = re.compile(r" ---> ([0-9a-f]{12})\s*")
@@ -188,7 +189,7 @@ def _params(args: Arguments, dockerfile: str) -> dict[str, Any]:
         if args.given(flag):
             params[key] = args.text(flag)
     if args.given("memory"):
-        params["memory"] = read_size(args.text("memory"))
+        params["memory"] = parse_bytes(args.text("memory"))
     if args.all("cache-from"):
         params["cachefrom"] = json.dumps(args.all("cache-from"))
     if args.all("add-host"):

@@ -16,8 +16,9 @@ from dockerlab.commands.filters import FILTER, read_filters
 from dockerlab.commands.grammar import Arguments, Verb, number, switch, text
 from dockerlab.commands.results import Cell, Column, Kind, Table
 from dockerlab.commands.session import Session
-from dockerlab.commands.words import SECOND_NS, short_id
+from dockerlab.commands.words import short_id
 from dockerlab.errors import NotFound
+from dockerlab.wire.times import SECOND_NS
 
 CONTAINERS = (
     Column("id", Kind.ID, "CONTAINER ID", "ID", help="the whole id"),

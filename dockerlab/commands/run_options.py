@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dockerlab.commands.grammar import Arguments, Flag, many, number, switch, text
-from dockerlab.commands.words import read_size, read_span
 from dockerlab.errors import InvalidRequest
+from dockerlab.wire.ports import parse_publish
+from dockerlab.wire.sizes import parse_bytes
+from dockerlab.wire.times import parse_duration
 
 CREATE_FLAGS: tuple[Flag, ...] = (
     many("add-host", help="Add a custom host-to-IP mapping (host:ip)"),
@@ -185,7 +187,7 @@ def resources(args: Arguments) -> dict[str, Any]:
     for flag, key in _SIZES:
         if args.given(flag):
             value = args.text(flag)
-            found[key] = -1 if value == "-1" else read_size(value)
+            found[key] = -1 if value == "-1" else parse_bytes(value)
     for flag, key in _NUMBERS:
         if args.given(flag):
             found[key] = args.number(flag)
@@ -314,9 +316,9 @@ def _health(args: Arguments) -> dict[str, Any]:
         health["Test"] = ["CMD-SHELL", args.text("health-cmd")]
     for flag, key in (("interval", "Interval"), ("timeout", "Timeout")):
         if args.given(f"health-{flag}"):
-            health[key] = read_span(args.text(f"health-{flag}"))
+            health[key] = parse_duration(args.text(f"health-{flag}"))
     if args.given("health-start-period"):
-        health["StartPeriod"] = read_span(args.text("health-start-period"))
+        health["StartPeriod"] = parse_duration(args.text("health-start-period"))
     if args.given("health-retries"):
         health["Retries"] = args.number("health-retries")
     return health
@@ -325,49 +327,13 @@ def _health(args: Arguments) -> dict[str, Any]:
 def _ports(
     publish: Sequence[str], expose: Sequence[str]
 ) -> tuple[list[str], dict[str, list[dict[str, str]]]]:
-    exposed: list[str] = []
-    bindings: dict[str, list[dict[str, str]]] = {}
-    for item in publish:
-        for port, address, host_port in _published(item):
-            exposed.append(port)
-            bindings.setdefault(port, []).append({"HostIp": address, "HostPort": host_port})
-    for item in expose:
-        ports, _, protocol = item.partition("/")
-        exposed += [f"{port}/{protocol or 'tcp'}" for port in _range(ports, item)]
-    return exposed, bindings
-
-
-def _published(item: str) -> list[tuple[str, str, str]]:
-    """[ADDRESS:][HOST_PORT:]PORT[/PROTOCOL], ranges included, as (port/protocol, address, host)."""
-    rest, _, protocol = item.partition("/")
-    address = ""
-    if match := re.fullmatch(r"\[([0-9a-fA-F:.]+)\]:(.*)", rest):
-        address, rest = match[1], match[2]
-    elif rest.count(":") > 1:
-        address, _, rest = rest.partition(":")
-        if ":" in rest and rest.count(":") > 1:
-            raise InvalidRequest(f"Invalid IP address: {item}", hint="Write IPv6 as [::1]:80:80")
-    host_text, colon, port_text = rest.rpartition(":")
-    ports = _range(port_text, item)
-    hosts = _range(host_text, item) if host_text else [0] * len(ports)
-    if colon and host_text and len(hosts) != len(ports):
-        if len(ports) == 1:
-            return [(f"{ports[0]}/{protocol or 'tcp'}", address, host_text)]
-        raise InvalidRequest(f"Invalid ranges specified for container and host Ports: {item}")
-    return [
-        (f"{port}/{protocol or 'tcp'}", address, str(host) if host else "")
-        for port, host in zip(ports, hosts, strict=True)
-    ]
-
-
-def _range(text: str, item: str) -> list[int]:
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
-    if match is None:
-        raise InvalidRequest(f"Invalid containerPort: {item}", hint="For example -p 8080:80")
-    first, last = int(match[1]), int(match[2] or match[1])
-    if not 0 < first <= last < 65536:
-        raise InvalidRequest(f"Invalid containerPort: {item}", hint="Ports are 1 to 65535")
-    return list(range(first, last + 1))
+    published = parse_publish(publish)
+    bindings = {
+        port: [{"HostIp": one.host_ip, "HostPort": one.host_port} for one in places]
+        for port, places in published.items()
+    }
+    exposed = [port for item in expose for port in parse_publish([item])]
+    return [*published, *exposed], bindings
 
 
 def _volumes(items: Sequence[str], working_folder: str) -> tuple[list[str], list[str]]:
@@ -412,7 +378,7 @@ def _mount(text: str, working_folder: str) -> dict[str, Any]:
             case "volume-nocopy":
                 mount["VolumeOptions"] = {"NoCopy": not equals or value == "true"}
             case "tmpfs-size":
-                mount.setdefault("TmpfsOptions", {})["SizeBytes"] = read_size(value)
+                mount.setdefault("TmpfsOptions", {})["SizeBytes"] = parse_bytes(value)
             case "tmpfs-mode":
                 mount.setdefault("TmpfsOptions", {})["Mode"] = int(value, 8)
             case _:

@@ -18,8 +18,9 @@ from dockerlab.commands.failures import translated
 from dockerlab.commands.grammar import Arguments, Verb, switch, text
 from dockerlab.commands.results import Cell, Column, Kind, Table, Watch
 from dockerlab.commands.session import Session
-from dockerlab.commands.words import SECOND_NS, binary_size, read_span, read_time, size
+from dockerlab.commands.words import binary_size, read_time, size
 from dockerlab.errors import DockerlabError, NotFound
+from dockerlab.wire.times import SECOND_NS, parse_duration
 
 STATS = (
     Column("id", Kind.ID, "CONTAINER ID", "ID", help="the whole id"),
@@ -104,7 +105,7 @@ def stats(session: Session, args: Arguments) -> Table | Watch:
     length = args.text("for")
     return Watch(
         names=running(session, args.words, every=args.on("all")),
-        duration_s=read_span(length) / SECOND_NS if length else None,
+        duration_s=parse_duration(length) / SECOND_NS if length else None,
     )
 
 

@@ -216,14 +216,14 @@ def _uses(answer: Mapping[str, Any]) -> Iterator[tuple[Cell, ...]]:
 
 
 def _event(message: Mapping[str, Any]) -> tuple[Cell, ...]:
-    from dockerlab.commands.words import write_time  # noqa: PLC0415 - used by this verb only
+    from dockerlab.wire.times import log_stamp  # noqa: PLC0415 - used by this verb only
 
     actor = message.get("Actor") or {}
     attributes = actor.get("Attributes") or {}
     time_ns = int(message.get("timeNano") or int(message.get("time", 0)) * 1_000_000_000)
     kind, action = str(message.get("Type", "")), str(message.get("Action", ""))
     detail = ", ".join(f"{key}={attributes[key]}" for key in sorted(attributes))
-    line = f"{write_time(time_ns)} {kind} {action} {actor.get('ID', '')}"
+    line = f"{log_stamp(time_ns)} {kind} {action} {actor.get('ID', '')}"
     return (
         time_ns,
         kind,

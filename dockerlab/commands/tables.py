@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from dockerlab.commands.formats import fill, heading
 from dockerlab.commands.results import Cell, Column, Kind, Table
-from dockerlab.commands.words import ago, brief, cut, short_id, size, write_time
+from dockerlab.commands.words import ago, brief, cut, short_id, size
+from dockerlab.wire.times import log_stamp
 
 
 def shown(column: Column, value: Cell, table: Table) -> str:
@@ -81,7 +82,7 @@ def fields(table: Table, row: Sequence[Cell]) -> Mapping[str, str]:
         if column.key:
             found[column.key] = shown(column, value, table)
         if column.kind is Kind.TIME and isinstance(value, int):
-            found["CreatedAt"] = write_time(value)
+            found["CreatedAt"] = log_stamp(value)
     return found
 
 

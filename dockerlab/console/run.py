@@ -26,10 +26,10 @@ from dockerlab.commands.results import (
 )
 from dockerlab.commands.session import Session
 from dockerlab.commands.tables import plain
-from dockerlab.commands.words import write_time
 from dockerlab.console.progress import Terminal
 from dockerlab.console.screen import interactive
 from dockerlab.errors import InvalidRequest
+from dockerlab.wire.times import log_stamp
 
 
 def carry_out(verb: Verb, args: Arguments, host: str) -> int:
@@ -90,7 +90,7 @@ def write_logs(result: Logs) -> None:
     if result.streamed:
         return
     for line in result.lines:
-        stamp = f"{write_time(line.time_ns)} " if result.timestamps else ""
+        stamp = f"{log_stamp(line.time_ns)} " if result.timestamps else ""
         target = sys.stderr if line.stream == "stderr" else sys.stdout
         target.write(f"{stamp}{line.text}\n")
 

@@ -24,9 +24,10 @@ from dockerlab.commands.results import (
     Table,
 )
 from dockerlab.commands.tables import aligned, cells, plain, printable
-from dockerlab.commands.words import brief, short_id, write_time
+from dockerlab.commands.words import brief, short_id
 from dockerlab.notebook import style
 from dockerlab.notebook.style import Look
+from dockerlab.wire.times import log_stamp
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +152,7 @@ class LogsView(View):
     def _line(self, time_ns: int, text: str) -> str:
         # Tabs and colours would survive escaping; a table of lines is no terminal.
         shown = "".join(letter if letter == "\t" else printable(letter) for letter in text)
-        return f"{write_time(time_ns)} {shown}" if self.result.timestamps else shown
+        return f"{log_stamp(time_ns)} {shown}" if self.result.timestamps else shown
 
 
 class RanView(View):

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dockerlab.commands import (
     builds,
+    container_images,
     container_reports,
     containers,
+    copies,
     images,
     layers,
+    logins,
     networks,
     programs,
     registry,
@@ -27,6 +30,8 @@ VERBS: tuple[Verb, ...] = (
     *programs.VERBS,
     *container_reports.VERBS,
     *containers.VERBS,
+    *copies.VERBS,
+    *container_images.VERBS,
     *stats.VERBS,
     *images.VERBS,
     *builds.VERBS,
@@ -35,6 +40,7 @@ VERBS: tuple[Verb, ...] = (
     *volumes.VERBS,
     *system.VERBS,
     *registry.VERBS,
+    *logins.VERBS,
 )
 _BY_WORDS: dict[tuple[str, ...], Verb] = {
     words: verb for verb in VERBS for words in (verb.words, *verb.aliases)

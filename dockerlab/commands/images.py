@@ -13,14 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dockerlab.commands.container_images import write_whole
 from dockerlab.commands.failures import reported, translated
 from dockerlab.commands.filters import FILTER, read_filters
 from dockerlab.commands.grammar import Arguments, Verb, many, switch, text
 from dockerlab.commands.results import Cell, Column, Done, Kind, Table
 from dockerlab.commands.session import Progress, Session
-from dockerlab.commands.words import SECOND_NS, size
+from dockerlab.commands.words import size
 from dockerlab.errors import DockerlabError, InvalidRequest, NotFound
 from dockerlab.oci import names
+from dockerlab.wire.times import SECOND_NS
 
 IMAGES = (
     Column("repository", Kind.TEXT, "REPOSITORY", "Repository", help="name without the tag"),
@@ -206,14 +208,7 @@ def save(session: Session, args: Arguments) -> Done:
         for chunk in chunks:
             sys.stdout.buffer.write(chunk)
         return Done(action="save", names=())
-    partial = Path(f"{target}.part")
-    try:
-        with partial.open("wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(target, chunks)
     return Done(action="save", names=(target,), note=size(Path(target).stat().st_size))
 
 

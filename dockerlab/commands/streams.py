@@ -185,6 +185,25 @@ class Streams:
         with contextlib.closing(response):
             yield from response.raw.stream(_CHUNK * 16, decode_content=True)
 
+    def path_stat(self, container: str, path: str) -> dict[str, Any] | None:
+        """What a path in a container is, links not followed; None where there is nothing."""
+        from docker.utils import decode_json_header  # noqa: PLC0415 - 100 ms, at first use
+
+        with translated(self._where):
+            response = self._api.head(
+                self._api._url("/containers/{0}/archive", container),  # noqa: SLF001
+                params={"path": path},
+            )
+            header = response.headers.get("X-Docker-Container-Path-Stat")
+            if header:
+                found: dict[str, Any] = decode_json_header(header)
+                return found
+            if response.status_code != 404:
+                self._api._raise_for_status(response)  # noqa: SLF001
+            # A HEAD has no body: whether it is the container that is missing, only this tells.
+            self._api.inspect_container(container)
+        return None
+
     def document(self, path: str, *names: str) -> Any:
         """One JSON document from a path outside Docker's API; None where the host has no such."""
         with translated(self._where):

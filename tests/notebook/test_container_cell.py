@@ -100,7 +100,7 @@ def test_a_frame_goes_in_and_comes_out(shell, cell, image, capfd):
 
 
 def test_large_bytes_go_through(shell, cell, image):
-    shell.user_ns["data"] = bytes(range(256)) * 40_000  # 10 MB, more than any pipe holds
+    shell.user_ns["data"] = bytes(range(256)) * 8_000  # 2 MB, more than any pipe holds
     cell(f"-i data -o back:bytes {image}", "cat")
     assert shell.user_ns["back"] == shell.user_ns["data"]
 

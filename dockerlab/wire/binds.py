@@ -62,7 +62,7 @@ def parse_bind(text: str) -> Bind:
     else:
         source, target, mode = parts[0], parts[1], ""
     options = parse_mode(mode, volume=not source.startswith("/"))
-    target = _target(target, text)
+    target = _target(target, text, "bind" if source.startswith("/") else "volume")
     return Bind(
         source=_source(source, text),
         target=target,
@@ -128,17 +128,17 @@ def _source(source: str, text: str) -> str:
     return source
 
 
-def _target(target: str, text: str) -> str:
+def _target(target: str, text: str, kind: str) -> str:
     if not target.startswith("/"):
         raise InvalidRequest(
             f"invalid volume specification: '{text}': invalid mount config for type "
-            f"\"volume\": invalid mount path: '{target}' mount path must be absolute"
+            f"\"{kind}\": invalid mount path: '{target}' mount path must be absolute"
         )
     clean = posixpath.normpath(target).replace("//", "/", 1)
     if clean == "/":
         raise InvalidRequest(
             f"invalid volume specification: '{text}': invalid mount config for type "
-            "\"volume\": invalid specification: destination can't be '/'"
+            f"\"{kind}\": invalid specification: destination can't be '/'"
         )
     return clean
 

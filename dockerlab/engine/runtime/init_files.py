@@ -34,7 +34,14 @@ _PER_MOUNT = (
 
 
 class FilesFailed(Exception):
-    """A step that the kernel or the image refuses; the text is for the user."""
+    """A step that the kernel or the image refuses; the text is for the user.
+
+    `bare` texts are those that Docker finds out before it asks its runtime.
+    """
+
+    def __init__(self, text: str, *, bare: bool = False) -> None:
+        super().__init__(text)
+        self.bare = bare
 
 
 class Files:
@@ -53,7 +60,9 @@ class Files:
         """
         place, shared = _mount_of(os.path.realpath(source))
         if not shared:
-            raise FilesFailed(f"path {source} is mounted on {place} but it is not a shared mount")
+            raise FilesFailed(
+                f"path {source} is mounted on {place} but it is not a shared mount", bare=True
+            )
         self._trees[source] = mounts.open_tree(
             mounts.AT_FDCWD, source, mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE
         )
@@ -259,7 +268,7 @@ class Files:
             if not os.path.isdir(path):
                 os.makedirs(path, 0o755, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise FilesFailed(f"Cannot mkdir: {path} is not a directory") from None
+            raise FilesFailed(f"Cannot mkdir: {path} is not a directory", bare=True) from None
 
     def seal_root(self) -> None:
         flags = mounts.MS_REMOUNT | mounts.MS_BIND | mounts.MS_RDONLY

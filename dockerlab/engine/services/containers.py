@@ -19,7 +19,7 @@ from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.image import Image, ImageUser
 from dockerlab.engine.model.lifecycle import Move, Status, after
 from dockerlab.engine.runtime.translate import resources
-from dockerlab.engine.services import creation, host_checks, limits, names, partners, restarts
+from dockerlab.engine.services import creation, host_checks, names, partners, updates
 from dockerlab.engine.services.container_events import ContainerEvents
 from dockerlab.engine.services.directory import Directory
 from dockerlab.engine.services.execs import Execs
@@ -31,6 +31,8 @@ from dockerlab.engine.services.supervision import Supervisor
 from dockerlab.errors import Conflict, DockerlabError, InvalidRequest
 from dockerlab.wire.documents import CreateContainer, UpdateContainer
 from dockerlab.wire.filters import Filters
+
+_NO_NAME = "Error when allocating new name"
 
 
 class Containers:
@@ -113,14 +115,16 @@ class Containers:
         container = self.directory.find(name)
         if not new_name:
             raise InvalidRequest("Neither old nor new names may be empty")
-        if names.checked(new_name) == container.name:
+        try:
+            wanted = names.checked(f"/{new_name.removeprefix('/')}")
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{_NO_NAME}: {error.message}", hint=error.hint) from None
+        if wanted == container.name:
             raise InvalidRequest("Renaming a container with the same name as its current name")
         try:
             taken = self.directory.reserve(new_name, container.id)
         except Conflict as error:
-            raise Conflict(
-                f"Error when allocating new name: {error.message}", hint=error.hint
-            ) from None
+            raise Conflict(f"{_NO_NAME}: {error.message}", hint=error.hint) from None
         renamed = replace(self.directory.get(container.id), name=taken)
         await self._rooms.containers.put(container.id, renamed)
         self.directory.release(container.name)
@@ -136,17 +140,13 @@ class Containers:
         container = self.directory.find(name)
         async with self.directory.live(container.id).lock:
             container = self.directory.get(container.id)
-            changes = {
-                field: value
-                for field, value in msgspec.structs.asdict(wishes).items()
-                if value and field != "restart_policy"
-            }
-            host = msgspec.structs.replace(container.host, **changes)
-            if wishes.restart_policy is not None and wishes.restart_policy.name:
-                restarts.check_policy(wishes.restart_policy, auto_remove=host.auto_remove)
-                host = msgspec.structs.replace(host, restart_policy=wishes.restart_policy)
-            limits.check(host, os.cpu_count() or 1)
+            try:
+                host = updates.updated(container.host, wishes, os.cpu_count() or 1)
+            except Conflict as error:
+                raise updates.refused(container.id, error) from None
             wanted = resources(host)
+            if wishes.pids_limit is not None and not host.pids_limit:
+                wanted = replace(wanted, pids_limit=-1)  # a running group must be told
             if container.state.pid:
                 group = self._rooms.hierarchy.group(container.id)
                 try:
@@ -243,6 +243,7 @@ class Containers:
 
     async def _dissolve(self, container: Container, *, volumes: bool) -> None:
         live = self.directory.live(container.id)
+        live.dismiss()
         self.execs.forget(container.id)
         self.health.forget(container.id)
         await self._rooms.networks.release(container.id)

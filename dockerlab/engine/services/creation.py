@@ -168,8 +168,9 @@ def _filled_host(host: HostConfig, facts: Facts) -> HostConfig:
     log = host.log_config
     cgroupns = "host" if facts.cgroup_version == 1 else "private"
     masked, readonly = host.masked_paths, host.readonly_paths
-    if host.privileged:
-        masked, readonly = masked or (), readonly or ()
+    if not host.privileged:
+        masked = defaults.MASKED_PATHS if masked is None else masked
+        readonly = defaults.READONLY_PATHS if readonly is None else readonly
     policy = host.restart_policy
     oom_kill_disable = bool(host.oom_kill_disable) if facts.cgroup_version == 1 else None
     return msgspec.structs.replace(
@@ -182,8 +183,8 @@ def _filled_host(host: HostConfig, facts: Facts) -> HostConfig:
         cgroupns_mode=host.cgroupns_mode or cgroupns,
         shm_size=host.shm_size or defaults.DEFAULT_SHM_BYTES,
         runtime=host.runtime or "runc",
-        masked_paths=defaults.MASKED_PATHS if masked is None else masked,
-        readonly_paths=defaults.READONLY_PATHS if readonly is None else readonly,
+        masked_paths=masked,
+        readonly_paths=readonly,
         memory_swap=limits.memory_swap_default(host),
         # Docker drops what it warned about before it looks at the range.
         blkio_weight=host.blkio_weight if "blkio_weight" in facts.limits else 0,

@@ -23,13 +23,13 @@ def memory_swap_default(host: Resources) -> int:
     return host.memory_swap or (2 * host.memory if host.memory > 0 else 0)
 
 
-def check(host: HostConfig, cpus: int) -> None:
-    """Refuse what can't be on a machine with this many CPUs.
+def check(host: HostConfig, cpus: int, *, update: bool = False) -> None:
+    """Refuse what can't be on a machine with this many CPUs; an update may leave things out.
 
     Raises:
         InvalidRequest: a limit below its floor, above the machine, or against another limit.
     """
-    _check_memory(host)
+    _check_memory(host, update=update)
     _check_cpu(host, cpus)
     if host.blkio_weight and not 10 <= host.blkio_weight <= 1000:
         raise InvalidRequest("Range of blkio weight is from 10 to 1000")
@@ -41,11 +41,11 @@ def check(host: HostConfig, cpus: int) -> None:
         raise InvalidRequest("SHM size can not be less than 0")
 
 
-def _check_memory(host: Resources) -> None:
+def _check_memory(host: Resources, *, update: bool) -> None:
     memory, swap, reservation = host.memory, host.memory_swap, host.memory_reservation
     if 0 < memory < _MEMORY_FLOOR_BYTES:
         raise InvalidRequest("Minimum memory limit allowed is 6MB")
-    if swap > 0 and memory == 0:
+    if swap > 0 and memory == 0 and not update:
         raise InvalidRequest(
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         )

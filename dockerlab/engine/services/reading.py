@@ -214,7 +214,8 @@ async def _ps(arguments: str) -> str:
         raise Failed(f"bad ps arguments: {error}") from None
     out, problem = await process.communicate()
     if process.returncode:
-        raise Failed(f"ps: {problem.decode(errors='replace').strip()}")
+        first, *_ = problem.decode(errors="replace").strip().splitlines() or [""]
+        raise Failed(f"ps: {first}")
     return out.decode(errors="replace")
 
 

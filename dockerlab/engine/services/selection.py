@@ -83,9 +83,9 @@ class Selection:
             filters.pattern("name", one.name, f"/{one.name}")
             and filters.pattern("id", one.id)
             and filters.exact("status", state.status.value)
+            and not filters.flag("is-task")
             and ("exited" not in filters or self._exited(one, filters))
             and filters.labels(one.labels)
-            and filters.exact("is-task", "false", "0")
             and filters.exact("isolation", one.host.isolation)
             and self._reachable(one, filters)
             and ("health" not in filters or filters.exact("health", self._health(one)))
@@ -111,7 +111,11 @@ class Selection:
             return True
         seen = self._seen(one)
         networks = [*seen.endpoints, *(place.network_id for place in seen.endpoints.values())]
-        published = [port for port, bindings in seen.ports.items() if bindings]
+        published = [
+            f"{binding.host_port}/{port.partition('/')[2]}"
+            for port, bindings in seen.ports.items()
+            for binding in bindings or ()
+        ]
         exposed = [*seen.ports, *one.config.exposed_ports]
         return (
             filters.prefix("network", *networks)
@@ -145,10 +149,22 @@ class Selection:
                 )
         for code in filters.get("exited"):
             if not code.lstrip("-").isdigit():
-                raise InvalidRequest(f"invalid filter 'exited={code}'")
+                raise InvalidRequest(f'strconv.Atoi: parsing "{code}": invalid syntax')
         for health in filters.get("health"):
             if health not in {"none", "starting", "healthy", "unhealthy"}:
-                raise InvalidRequest(f"invalid filter 'health={health}'")
+                raise InvalidRequest(
+                    f"Unrecognised filter value for health: {health}",
+                    hint="none, starting, healthy or unhealthy.",
+                )
+        filters.flag("is-task")
+        for key in ("publish", "expose"):
+            for port in filters.get(key):
+                try:
+                    exposed_range(port)
+                except InvalidRequest as error:
+                    raise InvalidRequest(
+                        f"error while looking up for {key} {port}: {error.message}", hint=error.hint
+                    ) from None
 
 
 def _any_port(wanted: Iterable[str], have: Iterable[str]) -> bool:

@@ -19,7 +19,8 @@ SEEN = Seen(endpoints={"lab": EndpointSettings(aliases=("a",))}, directory="/d",
 def container(state: State = NEVER_STARTED) -> Container:
     return Container(
         id=ID, name="c", created_ns=1, image="i", image_id="i", path="x", args=(),
-        config=ContainerConfig(), host=HostConfig(annotations={"k": "v"}, log_config=LogConfig(type="json-file")), state=state,
+        config=ContainerConfig(), state=state,
+        host=HostConfig(annotations={"k": "v"}, log_config=LogConfig(type="json-file")),
     )  # fmt: skip
 
 

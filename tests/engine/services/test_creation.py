@@ -98,7 +98,8 @@ def test_docker_defaults_are_filled_in():
 def test_privileged_hides_nothing_and_host_network_has_the_hosts_name():
     host = HostConfig(privileged=True, network_mode="host")
     made = creation.decide(request(host, cmd=("x",)), image(), FACTS)
-    assert (made.host.masked_paths, made.host.readonly_paths) == ((), ())
+    assert (made.host.masked_paths, made.host.readonly_paths) == (None, None)
+    assert made.host.security_opt == ("label=disable",)
     assert made.config.hostname == "machine"
 
 

@@ -120,7 +120,7 @@ def test_binds(text: str, source: str, target: str, read_only: bool, propagation
         (
             "/a:/",
             (
-                "invalid volume specification: '/a:/': invalid mount config for type \"volume\": "
+                "invalid volume specification: '/a:/': invalid mount config for type \"bind\": "
                 "invalid specification: destination can't be '/'"
             ),
         ),

@@ -18,8 +18,9 @@ from dockerlab.commands.failures import translated
 from dockerlab.commands.grammar import Arguments, Verb, switch, text
 from dockerlab.commands.results import Cell, Column, Kind, Table, Watch
 from dockerlab.commands.session import Session
-from dockerlab.commands.words import binary_size, read_time, size
+from dockerlab.commands.words import read_time, size
 from dockerlab.errors import DockerlabError, NotFound
+from dockerlab.wire.sizes import human_memory
 from dockerlab.wire.times import SECOND_NS, parse_duration
 
 STATS = (
@@ -176,7 +177,7 @@ def _row(item: Sample) -> tuple[Cell, ...]:
         item.identifier,
         item.name,
         item.cpu_percent,
-        f"{binary_size(item.memory_bytes)} / {binary_size(item.memory_limit_bytes)}",
+        f"{human_memory(item.memory_bytes)} / {human_memory(item.memory_limit_bytes)}",
         item.memory_bytes,
         item.memory_limit_bytes,
         item.memory_percent,

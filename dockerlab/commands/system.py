@@ -17,9 +17,10 @@ from dockerlab.commands.filters import FILTER, read_filters
 from dockerlab.commands.grammar import Arguments, Verb, switch, text
 from dockerlab.commands.results import Cell, Column, Documents, Kind, Table
 from dockerlab.commands.session import Session
-from dockerlab.commands.words import moment, size
+from dockerlab.commands.words import moment
 from dockerlab.errors import InvalidRequest, NotFound
 from dockerlab.version import version as own_version
+from dockerlab.wire.sizes import human_size
 
 DISK_USE = (
     Column("kind", Kind.CATEGORY, "TYPE", "Type", help="images, containers, volumes, build cache"),
@@ -252,7 +253,7 @@ def _info_text(document: Mapping[str, Any]) -> str:
         ("OSType", document.get("OSType")),
         ("Architecture", document.get("Architecture")),
         ("CPUs", document.get("NCPU")),
-        ("Total Memory", size(int(document.get("MemTotal") or 0), digits=4)),
+        ("Total Memory", human_size(int(document.get("MemTotal") or 0))),
         ("Name", document.get("Name")),
         ("Docker Root Dir", document.get("DockerRootDir")),
     ]

@@ -8,20 +8,13 @@ Source:  docker/go-units size.go, duration.go.
 from __future__ import annotations
 
 from dockerlab.errors import InvalidRequest
+from dockerlab.wire.sizes import human_size_short
 from dockerlab.wire.times import SECOND_NS, human_duration, parse_moment, parse_rfc3339
 
-_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB")
-_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
-
-def size(count: float, *, digits: int = 3) -> str:
-    """A number of bytes in powers of 1000: 7.84MB."""
-    return _scaled(count, 1000, _DECIMAL, digits)
-
-
-def binary_size(count: float) -> str:
-    """A number of bytes in powers of 1024: 1.944MiB."""
-    return _scaled(count, 1024, _BINARY, 4)
+def size(count: float) -> str:
+    """A number of bytes as docker's tables have it: three digits, powers of 1000, 7.84MB."""
+    return human_size_short(count)
 
 
 def ago(time_ns: int, now_ns: int) -> str:
@@ -65,15 +58,3 @@ def cut(text: str, width: int) -> str:
 def short_id(identifier: str) -> str:
     """The twelve characters that people use."""
     return identifier.removeprefix("sha256:")[:12]
-
-
-def _scaled(count: float, base: int, units: tuple[str, ...], digits: int) -> str:
-    value, place = float(count), 0
-    while abs(value) >= base and place < len(units) - 1:
-        value, place = value / base, place + 1
-    return f"{_significant(value, digits)}{units[place]}"
-
-
-def _significant(value: float, digits: int) -> str:
-    text = f"{value:.{digits}g}"
-    return str(int(float(text))) if "e" in text else text

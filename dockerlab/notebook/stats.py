@@ -16,9 +16,9 @@ from dockerlab.commands.results import Table, Watch
 from dockerlab.commands.session import Session
 from dockerlab.commands.stats import Sample, table, watch
 from dockerlab.commands.tables import cells, plain
-from dockerlab.commands.words import binary_size
 from dockerlab.notebook import style
 from dockerlab.notebook.display import View, looks
+from dockerlab.wire.sizes import human_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,7 +166,7 @@ def pictures(samples: Sequence[Sample], names: Sequence[str]) -> str:
     cpu = _chart("CPU", samples, [sample.cpu_percent for sample in samples], "{:.1f} %".format)
     used = [float(sample.memory_bytes) for sample in samples]
     limit = max(sample.memory_limit_bytes for sample in samples)
-    memory = _chart("Memory", samples, used, binary_size, limit=limit)
+    memory = _chart("Memory", samples, used, human_memory, limit=limit)
     shown = list(dict.fromkeys(sample.name for sample in samples)) or list(names)
     legend = " &nbsp; ".join(
         f'<span style="color:{_SHADES[place % len(_SHADES)]}">&#9632;</span> {html.escape(name)}'

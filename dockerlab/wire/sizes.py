@@ -1,7 +1,7 @@
 """Amounts of bytes between numbers and people's texts.
 
 Knows:   Docker's two rulers: 1000 for disks and networks, 1024 for memory.
-Refuses: to round in a way Docker does not.
+Refuses: to round in a way Docker does not, but where Docker falls into 1e+03.
 Source:  docker/go-units size.go.
 """
 
@@ -39,16 +39,19 @@ def parse_bytes(text: str) -> int:
     Raises:
         InvalidRequest: `invalid size: 'x'`.
     """
-    return _parse(text, 1024)
-
-
-def parse_decimal_bytes(text: str) -> int:
-    """Read a size by powers of 1000.
-
-    Raises:
-        InvalidRequest: `invalid size: 'x'`.
-    """
-    return _parse(text, 1000)
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or (match[3] and not match[2]):
+        raise InvalidRequest(
+            f"invalid size: '{text}'", hint="Write a number with b, k, m or g, such as 512m."
+        )
+    factor = 1024 ** _POWERS[match[2].lower()] if match[2] else 1
+    whole, _, fraction = match[1].partition(".")
+    size = int(whole or 0) * factor + (
+        int(fraction) * factor // 10 ** len(fraction) if fraction else 0
+    )
+    if size > _MAX:
+        raise InvalidRequest(f"invalid size: '{text}'", hint="That is more than 8 exabytes.")
+    return size
 
 
 def _human(size: float, base: int, units: tuple[str, ...], digits: int) -> str:
@@ -57,20 +60,8 @@ def _human(size: float, base: int, units: tuple[str, ...], digits: int) -> str:
     while value >= base and power < len(units) - 1:
         value /= base
         power += 1
-    return f"{value:.{digits}g}{units[power]}"
-
-
-def _parse(text: str, base: int) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None or (match[3] and not match[2]):
-        raise InvalidRequest(
-            f"invalid size: '{text}'", hint="Write a number with b, k, m or g, such as 512m."
-        )
-    factor = base ** _POWERS[match[2].lower()] if match[2] else 1
-    whole, _, fraction = match[1].partition(".")
-    size = int(whole or 0) * factor + (
-        int(fraction) * factor // 10 ** len(fraction) if fraction else 0
-    )
-    if size > _MAX:
-        raise InvalidRequest(f"invalid size: '{text}'", hint="That is more than 8 exabytes.")
-    return size
+    text = f"{value:.{digits}g}"
+    if "e" in text and power < len(units) - 1:
+        # Go writes 999.9kB with three digits as 1e+03kB; nobody reads that as what it is.
+        return f"1{units[power + 1]}"
+    return f"{text}{units[power]}"

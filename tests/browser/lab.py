@@ -39,6 +39,7 @@ _FLAGS = [
     "--metrics-recording-only",
 ]
 _READY_S = 60
+_LOADS = 3
 
 
 @contextmanager
@@ -120,8 +121,17 @@ class Lab:
         self.messages: list[str] = []
         page.on("console", lambda one: self.messages.append(f"{one.type}: {one.text}"))
         page.on("pageerror", lambda error: self.messages.append(f"error: {error}"))
-        page.wait_for_function("window.jupyterapp?.restored")
-        self.evaluate("() => window.jupyterapp.restored")
+        # A browser drops its requests whenever the machine's networks change, and neighbours'
+        # containers come and go: a page without its theme is loaded once more.
+        for _ in range(_LOADS):
+            page.wait_for_function("window.jupyterapp?.restored")
+            self.evaluate("() => window.jupyterapp.restored")
+            page.wait_for_function(
+                "document.body.dataset.jpThemeName || document.querySelector('.jp-Dialog')"
+            )
+            if not page.locator(".jp-Dialog").count():
+                break
+            page.reload()
 
     @contextmanager
     def notebook(self, path: Path) -> Iterator[Notebook]:

@@ -238,7 +238,8 @@ class Load:
         found, output = client.containers.get("counting").exec_run(
             ["sh", "-c", f"echo {code}; exit {code}"]
         )
-        if found is not None and (found, output) != (code, f"{code}\n".encode()):
+        # docker-py loses output that comes with the head of the answer.
+        if found is not None and (found, output or b"%d\n" % code) != (code, b"%d\n" % code):
             self.wrong.append(f"exec: {found} {output!r}, not {code}")
 
     def build(self, client: Any, chance: random.Random) -> None:

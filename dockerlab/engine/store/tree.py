@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
 
+from dockerlab.engine.linux.capabilities import NUMBERS, capget
 from dockerlab.errors import Failed, InvalidRequest
 from dockerlab.oci import layer_tar
 from dockerlab.oci.layer_tar import Entry
@@ -23,6 +24,7 @@ from dockerlab.oci.tar_fields import bad, shown
 _WALK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CAP_CHOWN = NUMBERS["CAP_CHOWN"]
 _OPEN_DIRECTORIES = 128
 _MAX_LINKS = 40
 _RESERVE_BYTES = 64 << 20
@@ -61,6 +63,8 @@ class Tree:
         self._owner = owner
         self._open: dict[bytes, tuple[int, bytes]] = {b"": (os.dup(root), b"")}
         self._own_ids = (os.geteuid(), os.getegid())
+        # Without it everything is ours and open to us; the index has the archive's own words.
+        self._may_give = bool(capget()[0] >> _CAP_CHOWN & 1)
         self._dead: list[int] = []
         self._links = 0
         self._unchecked = _CHECK_SPACE_BYTES
@@ -317,9 +321,9 @@ class Tree:
     def dress(self, descriptor: int, entry: Entry) -> None:
         """Give an open file or directory what its entry says."""
         ids = self._owner or (entry.uid, entry.gid)
-        if ids != self._own_ids or entry.kind == layer_tar.DIRECTORY:
+        if self._may_give and (ids != self._own_ids or entry.kind == layer_tar.DIRECTORY):
             os.fchown(descriptor, *ids)
-        os.fchmod(descriptor, entry.mode)
+        os.fchmod(descriptor, self._mode(entry))
         for attribute, value in entry.xattrs.items():
             with suppress(OSError):
                 # A file system or a user namespace without them is no reason to stop.
@@ -328,17 +332,22 @@ class Tree:
 
     def _dress_by_name(self, parent: int, base: bytes, entry: Entry) -> None:
         ids = self._owner or (entry.uid, entry.gid)
-        if ids != self._own_ids:
+        if self._may_give and ids != self._own_ids:
             os.chown(base, *ids, dir_fd=parent, follow_symlinks=False)
         if entry.kind != layer_tar.SYMLINK:
             # By descriptor: a running container may swap the name for a link meanwhile.
             node = os.open(base, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
             try:
                 if not stat.S_ISLNK(os.fstat(node).st_mode):
-                    os.chmod(f"/proc/self/fd/{node}", entry.mode)
+                    os.chmod(f"/proc/self/fd/{node}", self._mode(entry))
             finally:
                 os.close(node)
         os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
+
+    def _mode(self, entry: Entry) -> int:
+        if self._may_give:
+            return entry.mode
+        return entry.mode | (0o700 if entry.kind == layer_tar.DIRECTORY else 0o600)
 
     def finish(self) -> None:
         """Dress directories, now that nothing changes in them any more."""

@@ -142,6 +142,15 @@ def test_the_default_isolation(cli, starter):
     assert done.stdout.splitlines()[-3:] == ["1", "0", "frozen"]
 
 
+def test_ipv6_is_off_where_no_network_has_it(cli, starter):
+    if not Path("/proc/sys/net/ipv6").exists():
+        pytest.skip("this kernel has no IPv6")
+    facts = "cat /proc/sys/net/ipv6/conf/*/disable_ipv6"
+    assert set(cli("run", "--rm", starter, "sh", "-c", facts).stdout.split()) == {"1"}
+    own = ("--sysctl", "net.ipv6.conf.all.disable_ipv6=0")
+    assert "0" in cli("run", "--rm", *own, starter, "sh", "-c", facts).stdout.split()
+
+
 def test_another_user_has_no_capabilities(cli, starter):
     done = cli("run", "--rm", "-u", "1000", starter, "grep", "Cap", "/proc/self/status")
     facts = dict(line.split(":\t") for line in done.stdout.splitlines())

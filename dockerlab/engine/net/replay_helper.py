@@ -20,7 +20,8 @@ def run(request: dict[str, Any], control: int, lifeline: int) -> NoReturn:
     """Replay, answer one line, end.
 
     Args:
-        request: "netns": path of the namespace; "messages": hexadecimal digits.
+        request: "netns": path of the namespace; "messages": hexadecimal digits; "ipv6_link": the
+            link that gets an address of that family, in a namespace that may have gone without.
         control: socket for {"ok": true} or {"ok": false, "error": text, "errno": N}.
         lifeline: not needed, this does not stay.
     """
@@ -29,6 +30,8 @@ def run(request: dict[str, Any], control: int, lifeline: int) -> NoReturn:
     try:
         descriptor = os.open(request["netns"], os.O_RDONLY | os.O_CLOEXEC)
         setns(descriptor, CLONE_NEWNET)
+        if link := request.get("ipv6_link", ""):
+            _allow_ipv6(link)
         with Channel(ROUTE) as channel:
             channel.ask("network", bytes.fromhex(request["messages"]))
     except OSError as error:
@@ -36,3 +39,12 @@ def run(request: dict[str, Any], control: int, lifeline: int) -> NoReturn:
     with contextlib.suppress(OSError):
         os.write(control, json.dumps(answer).encode() + b"\n")
     os._exit(0)
+
+
+def _allow_ipv6(link: str) -> None:
+    # Our /proc shows the network namespace that we are in, whichever mount namespace it is of.
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6", "w", encoding="ascii") as file,
+    ):
+        file.write("0")

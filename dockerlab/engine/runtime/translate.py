@@ -41,6 +41,7 @@ class Surroundings:
         shm_source: path of another's shared memory, "" for one of its own.
         shm_namespace: file of the mount namespace that it is in, "" for the host's.
         links: variables of the containers it is linked to.
+        ipv6: whether a network gives it an address of that family, or the kernel knows none.
         devices_limited: whether this machine can keep it from the devices it has no right to.
         hostname: as it shall be inside; "" leaves the host's.
     """
@@ -55,6 +56,7 @@ class Surroundings:
     shm_namespace: str = ""
     links: Sequence[str] = ()
     devices_limited: bool = True
+    ipv6: bool = True
     hostname: str = ""
 
 
@@ -97,7 +99,7 @@ def spec_of(container: Container, around: Surroundings) -> Spec:
         privileged=host.privileged,
         resources=resources(host, around.devices, privileged=host.privileged),
         rlimits=tuple(Rlimit(name=one.name, soft=one.soft, hard=one.hard) for one in host.ulimits),
-        sysctls=_sysctls(host, around.namespaces),
+        sysctls=_sysctls(host, around),
         oom_score_adj=host.oom_score_adj,
         log=log_target(container, around.directory),
         exit_path=f"{around.directory}/exit",
@@ -252,16 +254,16 @@ def _tmpfs_options(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*base, *words)))
 
 
-def _sysctls(host: HostConfig, namespaces: Namespaces) -> Mapping[str, str]:
+def _sysctls(host: HostConfig, around: Surroundings) -> Mapping[str, str]:
     wanted = dict(host.sysctls)
-    private_net = namespaces.net in {"private", "none"}
+    private_net = around.namespaces.net in {"private", "none"}
     for name in wanted:
         if name.startswith("net."):
             if not private_net:
                 raise InvalidRequest(f'sysctl "{name}" not allowed in host network namespace')
         elif not name.startswith(("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")):
             raise InvalidRequest(f"sysctl {name!r} is not in a separate kernel namespace")
-        elif namespaces.ipc == "host":
+        elif around.namespaces.ipc == "host":
             raise InvalidRequest(f'sysctl "{name}" is not allowed in the hosts ipc namespace')
     own = (
         {
@@ -271,4 +273,6 @@ def _sysctls(host: HostConfig, namespaces: Namespaces) -> Mapping[str, str]:
         if private_net
         else {}
     )
+    if private_net and not around.ipv6:
+        own["net.ipv6.conf.all.disable_ipv6"] = "1"
     return own | wanted

@@ -119,14 +119,14 @@ class Connections:
                 batch = await networks.wire(endpoint, netns)
             finally:
                 os.close(netns)
-            await self._replay(path, batch)
+            await self._replay(path, batch, endpoint.interface if endpoint.address6 else "")
         except BaseException:
             await networks.unwire(endpoint)
             raise
         await self._rewrite_hosts(row)
 
-    async def _replay(self, path: str, batch: bytes) -> None:
-        request = {"netns": path, "messages": batch.hex()}
+    async def _replay(self, path: str, batch: bytes, ipv6_link: str) -> None:
+        request = {"netns": path, "messages": batch.hex(), "ipv6_link": ipv6_link}
         helper = await self._rooms.launcher.fork_ports(request, name=REPLAY)
         helper.close()
         if not helper.answer.get("ok"):

@@ -25,6 +25,7 @@ from dockerlab.engine.services.directory import Directory
 from dockerlab.engine.services.rooms import Rooms
 from dockerlab.errors import Conflict, InvalidRequest
 
+_KERNEL_IPV6 = Path("/proc/sys/net/ipv6")
 _NOT_JOINED = {
     "net": "cannot join network namespace of a non running container: {0}",
     "ipc": "can't join IPC of container {0}: container {0} is not running",
@@ -100,6 +101,7 @@ class Preparation:
                 shm_source=self._shared_memory(namespaces),
                 shm_namespace=_mounts_beside(namespaces.ipc),
                 links=partners.variables(container, links),
+                ipv6=not _KERNEL_IPV6.exists() or any(one.address6 for one in endpoints),
                 devices_limited="devices" in self._rooms.hierarchy.supports,
                 hostname="" if host.uts_mode == "host" else container.config.hostname,
             ),

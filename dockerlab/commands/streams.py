@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import struct
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from dockerlab.commands.failures import translated, unreachable
 from dockerlab.errors import Failed
+from dockerlab.wire.frames import HEADER_BYTES, parse_header
 
-_HEADER = struct.Struct(">BxxxL")
 _CHUNK = 65536
 
 
@@ -38,8 +37,8 @@ class Connection:
             while data := self._reader.read1(_CHUNK):
                 yield 1, data
             return
-        while len(header := self._reader.read(_HEADER.size)) == _HEADER.size:
-            stream, length = _HEADER.unpack(header)
+        while len(header := self._reader.read(HEADER_BYTES)) == HEADER_BYTES:
+            stream, length = parse_header(header)
             while length > 0:
                 data = self._reader.read1(min(length, _CHUNK))
                 if not data:
@@ -121,8 +120,8 @@ class Streams:
                     yield 1, data
                 return
             read = response.raw.read
-            while len(header := read(_HEADER.size)) == _HEADER.size:
-                stream, length = _HEADER.unpack(header)
+            while len(header := read(HEADER_BYTES)) == HEADER_BYTES:
+                stream, length = parse_header(header)
                 data = read(length)
                 if data:
                     yield stream, data

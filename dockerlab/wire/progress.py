@@ -78,16 +78,3 @@ def bar(current: int, total: int) -> str:
         # More came than was promised: the total is not worth showing.
         numbers = f"{human_size(current):>8}"
     return f"[{'=' * share}>{spaces}] {numbers}"
-
-
-class MessageReader:
-    """Finds messages in bytes as they arrive; for clients."""
-
-    def __init__(self) -> None:
-        self._buffer = b""
-
-    def feed(self, data: bytes) -> list[dict[str, Any]]:
-        """Add bytes and give every message that is whole by now; torn lines wait."""
-        lines = (self._buffer + data).split(b"\n")
-        self._buffer = lines.pop()
-        return [msgspec.json.decode(line) for line in lines if line.strip()]

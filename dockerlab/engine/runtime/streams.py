@@ -19,6 +19,7 @@ from contextlib import suppress
 
 from dockerlab.engine.runtime.detach_keys import DetachKeys
 from dockerlab.engine.runtime.poller import ERR, HUP, IN, OUT, Poller
+from dockerlab.wire.frames import encode
 
 _CHUNK = 65536
 _PIPE_BYTES = 262144
@@ -26,7 +27,6 @@ _F_SETPIPE_SZ = 1031
 # Beyond it the program waits for the client; below half of it, it goes on.
 _CLIENT_BYTES = 1 << 20
 _STDIN_BYTES = 65536
-_FRAME = struct.Struct(">BxxxL")
 
 Log = Callable[[int, bytes, int], None]
 
@@ -73,7 +73,7 @@ class Client:
         if not self._wants[stream] or self._closing:
             return
         if self._framed:
-            data = _FRAME.pack(stream, len(data)) + data
+            data = encode(stream, data)
         if self._pending or self._paused:
             self._pending += data
             return

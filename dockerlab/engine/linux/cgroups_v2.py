@@ -48,11 +48,6 @@ def cpu_weight(shares: int) -> int:
     return math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34))
 
 
-def cpu_weight_straight(shares: int) -> int:
-    """The line that runc used before 1.3; only tells what other engines gave."""
-    return 1 + (max(2, min(shares, 262144)) - 2) * 9999 // 262142
-
-
 def io_weight(blkio_weight: int) -> int:
     """Translate Docker's block weight (10..1000) to io.weight (1..10000)."""
     return 1 + (blkio_weight - 10) * 9999 // 990

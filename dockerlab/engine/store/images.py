@@ -286,10 +286,6 @@ class Images:
                 self._images[image_id] = replace(self._images[image_id], last_tagged_ns=now)
             return before.image_id if before else ""
 
-    async def untag(self, reference: Reference) -> None:
-        """Take a name away; see `untag_sync`."""
-        await asyncio.to_thread(self.untag_sync, reference)
-
     def untag_sync(self, reference: Reference) -> None:
         """Take a name away; the image stays.
 

@@ -22,6 +22,7 @@ from dockerlab.engine.api.hijack import Hijacked
 from dockerlab.engine.api.reply import (
     COMMON_HEADERS,
     JSON_TYPE,
+    RAW_STREAM,
     Bytes,
     Empty,
     Json,
@@ -286,12 +287,7 @@ class _Raw:
         try:
             reply = of_error(refused) if refused else await answer(self._route, self._request)
             if isinstance(reply, Upgrade):
-                extra = {} if self._request.path.endswith("/attach") else COMMON_HEADERS
-                await connection.send(
-                    hijack.upgrade_head(
-                        reply.content_type, upgraded=connection.upgraded, extra=extra
-                    )
-                )
+                await connection.send(reply.head or self._upgrade_head(reply, connection))
                 handed_over = True
                 await reply.run(connection)
             elif isinstance(reply, Stream):
@@ -302,6 +298,12 @@ class _Raw:
             # The runner closes what it was given; closing twice does no harm.
             if not handed_over or connection.socket.fileno() >= 0:
                 connection.close()
+
+    def _upgrade_head(self, reply: Upgrade, connection: Hijacked) -> bytes:
+        # Only who asked for an upgrade is told of frames; Docker's clients rely on either.
+        shown = reply.content_type if connection.upgraded else RAW_STREAM
+        extra = {} if self._request.path.endswith("/attach") else COMMON_HEADERS
+        return hijack.upgrade_head(shown, upgraded=connection.upgraded, extra=extra)
 
     async def _read(self) -> DockerlabError | None:
         try:

@@ -80,7 +80,8 @@ class _Handlers:
                 stdout=config.attach_stdout,
                 stderr=config.attach_stderr,
                 framed=framed,
-                detach_keys=detach_keys(config.detach_keys),
+                # Other streams may hold any byte.
+                detach_keys=detach_keys(config.detach_keys) if config.tty else b"",
             )
             try:
                 await self._execs.start(exec_id, client)

@@ -84,10 +84,12 @@ class Upgrade:
 
     Attributes:
         run: owns the socket from here on and closes it; its end ends the request.
+        head: what the client is told first, where that is not Docker's own answer.
     """
 
     run: Callable[[Hijacked], Awaitable[None]]
     content_type: str = RAW_STREAM
+    head: bytes = b""
 
 
 Reply = Json | Empty | Bytes | Stream | Upgrade

@@ -8,31 +8,26 @@ Source:  API v1.50, ContainerAttach, ContainerLogs, ContainerStats.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from dockerlab.engine.api.execs import window_size
-from dockerlab.engine.api.hijack import Hijacked
-from dockerlab.engine.api.reply import MULTIPLEXED_STREAM, RAW_STREAM, Empty, Reply, Stream, Upgrade
-from dockerlab.engine.api.request import Query, Request
+from dockerlab.engine.api.records import written
+from dockerlab.engine.api.reply import MULTIPLEXED_STREAM, RAW_STREAM, Empty, Reply, Stream
+from dockerlab.engine.api.request import Request
 from dockerlab.engine.api.routes import Route
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.model.log_wish import LogWish
-from dockerlab.engine.runtime.client import Client, detach_keys
 from dockerlab.engine.runtime.log_files import Record
 from dockerlab.errors import InvalidRequest
-from dockerlab.wire.frames import encode
-from dockerlab.wire.times import log_stamp, parse_moment
+from dockerlab.wire.times import parse_moment
 
 
 class Runs(Protocol):
     """What these routes need of running containers."""
 
-    def check_attachable(self, name: str) -> None: ...
-    async def attach(self, name: str, client: Client) -> None: ...
     async def resize(self, name: str, height: int, width: int) -> None: ...
 
 
@@ -51,7 +46,6 @@ def routes(runs: Runs, looks: Looks) -> list[Route]:
     """List the routes."""
     handlers = _Handlers(runs, looks)
     return [
-        Route("POST", "/containers/{name}/attach", handlers.attach, hijack=True),
         Route("POST", "/containers/{name}/resize", handlers.resize),
         Route("GET", "/containers/{name}/logs", handlers.logs),
         Route("GET", "/containers/{name}/stats", handlers.stats),
@@ -61,35 +55,6 @@ def routes(runs: Runs, looks: Looks) -> list[Route]:
 class _Handlers:
     def __init__(self, runs: Runs, looks: Looks) -> None:
         self._runs, self._looks = runs, looks
-
-    async def attach(self, request: Request) -> Reply:
-        query, name = request.query, request.params["name"]
-        container = self._looks.find(name)
-        keys = detach_keys(query.text("detachKeys"))
-        self._runs.check_attachable(name)
-        framed = not container.config.tty
-        shown = MULTIPLEXED_STREAM if framed and request.version >= (1, 42) else RAW_STREAM
-
-        async def run(hijacked: Hijacked) -> None:
-            if query.flag("logs"):
-                wish = LogWish()
-                written = _written(self._looks.logs(container.id, wish), query, framed=framed)
-                async with aclosing(written):
-                    async for piece in written:
-                        await hijacked.send(piece)
-            if query.flag("stream"):
-                client = Client(
-                    sock=hijacked.socket,
-                    pending=hijacked.pending,
-                    stdin=query.flag("stdin"),
-                    stdout=query.flag("stdout"),
-                    stderr=query.flag("stderr"),
-                    framed=framed,
-                    detach_keys=keys if container.config.tty and query.flag("stdin") else b"",
-                )
-                await self._runs.attach(container.id, client)
-
-        return Upgrade(run, shown)
 
     async def resize(self, request: Request) -> Reply:
         height, width = window_size(request)
@@ -112,7 +77,11 @@ class _Handlers:
         records = self._looks.logs(container.id, wish)
         shown = MULTIPLEXED_STREAM if framed and request.version >= (1, 42) else RAW_STREAM
         details = f"{self._looks.log_details(container)} " if query.flag("details") else ""
-        return Stream(_written(records, query, framed=framed, details=details), shown)
+        wanted = {number for number, word in ((1, "stdout"), (2, "stderr")) if query.flag(word)}
+        pieces = written(
+            records, wanted, framed=framed, stamped=query.flag("timestamps"), details=details
+        )
+        return Stream(pieces, shown)
 
     async def stats(self, request: Request) -> Reply:
         query = request.query
@@ -135,22 +104,3 @@ def _tail(text: str) -> int | None:
 async def _lines(documents: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
     async for document in documents:
         yield msgspec.json.encode(document) + b"\n"
-
-
-async def _written(
-    batches: AsyncIterator[list[Record]], query: Query, *, framed: bool, details: str = ""
-) -> AsyncGenerator[bytes, None]:
-    wanted = {number for number, word in ((1, "stdout"), (2, "stderr")) if query.flag(word)}
-    stamped = query.flag("timestamps")
-    prefix = details.encode()
-    async for batch in batches:
-        pieces: list[bytes] = []
-        for record in batch:
-            if record.stream not in wanted:
-                continue
-            data = prefix + record.data
-            if stamped:
-                data = f"{log_stamp(record.time_ns)} ".encode() + data
-            pieces.append(encode(record.stream, data) if framed else data)
-        if pieces:
-            yield b"".join(pieces)

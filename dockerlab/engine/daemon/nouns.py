@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from importlib import import_module
 from types import ModuleType
 
+from dockerlab.engine.api import attach as attach_api
 from dockerlab.engine.api import containers as containers_api
 from dockerlab.engine.api import execs as execs_api
 from dockerlab.engine.api import images as images_api
@@ -67,6 +68,7 @@ async def furnish(
         routes=[
             *containers_api.routes(containers, runs, looks),
             *streams_api.routes(runs, looks),
+            *attach_api.routes(runs, looks),
             *execs_api.routes(containers.execs),
             *images_api.routes(images),
             *networks_api.routes(rooms.networks, Connections(rooms, containers.directory)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from dockerlab.engine.runtime.launcher import Attached, Process
@@ -23,7 +24,9 @@ class Client:
     Attributes:
         sock: non-blocking; the client's answer head is already on it.
         pending: what the client sent before the hand-over; it comes first on stdin.
-        joined: becomes the attachment once the process exists.
+        joined: becomes the attachment once the process exists, None when there will be none.
+        history: sends what was logged after one time and up to another (0: no bound), in
+            nanoseconds; live output waits for it.
     """
 
     sock: socket.socket
@@ -33,16 +36,22 @@ class Client:
     stderr: bool = False
     framed: bool = True
     detach_keys: bytes = b""
-    joined: asyncio.Future[Attached] = field(
+    history: Callable[[int, int], Awaitable[None]] | None = None
+    process: Process | None = None
+    joined: asyncio.Future[Attached | None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
     def give_up(self) -> None:
         """There will be no process: whoever waits for the attachment is let go."""
-        self.joined.cancel()
+        if not self.joined.done():
+            self.joined.set_result(None)
 
     async def join(self, process: Process) -> None:
-        """Hand the connection to the shim of `process`."""
+        """Hand the connection to the shim of `process`, unless its client left already."""
+        if self.joined.done():
+            return
+        self.process = process
         attached = await process.attach(
             self.sock,
             stdin=self.stdin,
@@ -51,6 +60,7 @@ class Client:
             framed=self.framed,
             detach_keys=self.detach_keys,
             pending=self.pending,
+            paused=self.history is not None,
         )
         if not self.joined.done():
             self.joined.set_result(attached)

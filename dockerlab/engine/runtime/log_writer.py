@@ -111,6 +111,10 @@ class LogWriter:
             self._pending[stream] = rest
         self._pending_ns = time_ns
 
+    def unfinished(self, stream: int) -> bytes:
+        """The line that a stream has begun: no record has it yet."""
+        return self._pending[stream]
+
     def close(self) -> None:
         """Write unfinished lines, without a newline, and close the file."""
         if self._file < 0:

@@ -294,7 +294,17 @@ class Shim:
         )
         if document.get("paused"):
             self._paused[number] = client
+            self._give_begun_lines(client)
         return time.time_ns()
+
+    def _give_begun_lines(self, client: Client) -> None:
+        """Hold for a client what is not in the log yet because its line has no end."""
+        if self._log is None:
+            return
+        for stream in (1, 2):
+            begun = self._log.unfinished(stream)
+            if begun:
+                client.give(stream, begun)
 
     # -- what init says -----------------------------------------------------------------------
 

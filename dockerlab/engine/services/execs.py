@@ -115,7 +115,9 @@ class Execs:
         )
         if client is not None:
             attached = await client.joined
-            if await attached.done != "detached":
+            if attached is not None and await attached.done == "detached":
+                self._events.emit(container, "exec_detach", execID=exec_id)
+            else:
                 await asyncio.shield(ended)
 
     async def kill(self, exec_id: str) -> None:

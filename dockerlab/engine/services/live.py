@@ -76,3 +76,13 @@ class Live:
 
     def __post_init__(self) -> None:
         self.ended.set()
+
+    async def join(self, process: Process) -> None:
+        """Attach everybody who waits for the start."""
+        while self.joining:
+            await self.joining.pop(0).join(process)
+
+    def dismiss(self) -> None:
+        """Let go of who waits to be attached: there will be no process."""
+        while self.joining:
+            self.joining.pop().give_up()

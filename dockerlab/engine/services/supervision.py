@@ -8,6 +8,7 @@ Source:  moby daemon/{start,stop,kill,monitor}.go.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -28,6 +29,7 @@ from dockerlab.engine.services.preparation import Preparation
 from dockerlab.engine.services.rooms import Rooms
 from dockerlab.errors import AlreadyDone, Conflict, DockerlabError, InvalidRequest
 
+_log = logging.getLogger(__name__)
 DEFAULT_STOP_TIMEOUT_S = 10
 # Docker answers these two with 400: the request names a program that can't be run.
 _HINTS = {
@@ -134,9 +136,11 @@ class Supervisor:
         live = self._directory.live(container_id)
         live.keep_after_exit = True
         try:
-            if live.process is not None:
+            # It may end by itself, and be None, between any two of these steps.
+            process = live.process
+            if process is not None:
                 await self._mark_stopped(container_id)
-                await self._signal(container_id, live.process, signal_number("KILL"), ends=True)
+                await self._signal(container_id, process, signal_number("KILL"), ends=True)
                 await live.ended.wait()
             container = self._directory.get(container_id)
             if container.state.status is Status.RESTARTING:
@@ -190,22 +194,37 @@ class Supervisor:
                 f"Container {container.id} is restarting, wait until the container is running"
             )
 
-    async def attach(self, name: str, client: Client) -> None:
-        """Join a client to a container's program, now or at its start; stay until it is over."""
+    async def attach(self, name: str, client: Client | None) -> None:
+        """Join a client to a container's program, now or at its start; stay until it is over.
+
+        Without a client only the event tells that somebody looked.
+        """
         container = self._directory.find(name)
         live = self._directory.live(container.id)
         self._events.emit(container, "attach")
+        if client is None:
+            return
+        seen_ns = 0
+        if live.process is None and client.history is not None:
+            # Whoever attaches before a start sees the runs before it at once.
+            seen_ns = time.time_ns()
+            await client.history(0, seen_ns)
         if live.process is not None:
             await client.join(live.process)
         else:
             live.joining.append(client)
         try:
             attached = await client.joined
-        except asyncio.CancelledError:
-            if client not in live.joining and client.joined.cancelled():
-                return
-            live.joining.remove(client)
-            raise
+        finally:
+            if client in live.joining:
+                live.joining.remove(client)
+        if attached is None:
+            return
+        if client.history is not None and client.process is not None:
+            try:
+                await client.history(seen_ns and seen_ns + 1, attached.since_ns)
+            finally:
+                await client.process.resume(attached)
         if await attached.done == "detached":
             self._events.emit(self._directory.get(container.id), "detach")
 
@@ -295,14 +314,14 @@ class Supervisor:
         self._rooms.volumes.announce(started, "mount")
         self._events.emit(started, "start")
         self._watched(container_id, live, process)
+        # Who came while it was starting.
+        await live.join(process)
 
     async def _launch(self, container: Container, live: Live) -> Process:
         spec = await self._preparation.spec(container)
         process = await self._rooms.launcher.launch(spec)
         try:
-            for client in live.joining:
-                await client.join(process)
-            live.joining.clear()
+            await live.join(process)
             await process.go(await self._preparation.wired(container, process))
         except BaseException:
             await process.abort()
@@ -320,9 +339,7 @@ class Supervisor:
             exit_code=code,
             error=error.message,
         )
-        for client in live.joining:
-            client.give_up()
-        live.joining.clear()
+        live.dismiss()
         live.waiters.announce_exit(code)
         if container.host.auto_remove:
             self._rooms.tasks.spawn(self._remove(container.id), name=f"remove {container.id[:12]}")
@@ -342,7 +359,10 @@ class Supervisor:
     async def _ended(self, container_id: str, live: Live, last: Exit) -> None:
         """Write an end into the row and tell everybody, in Docker's order."""
         self._health.end(container_id)
-        await self._preparation.undone(self._directory.get(container_id))
+        try:
+            await self._preparation.undone(self._directory.get(container_id))
+        except DockerlabError as error:
+            _log.warning("%s ended, and something of it stays: %s", container_id[:12], error)
         container = self._directory.get(container_id)
         ran_ns = last.finished_ns - container.state.started_ns
         again = restarts.wants_restart(container, last.code)
@@ -452,7 +472,8 @@ class Supervisor:
 
     async def _write(self, container: Container, **changes: object) -> Container:
         changed = replace(container, state=replace(container.state, **changes))  # type: ignore[arg-type]
-        await self._rooms.containers.put(container.id, changed)
+        # What happened has happened, also while the disk is full.
+        await self._rooms.containers.insist(container.id, changed)
         return changed
 
     @staticmethod

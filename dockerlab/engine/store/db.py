@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dockerlab.errors import Unavailable
+from dockerlab.errors import Failed, Unavailable
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -110,7 +110,7 @@ class Database:
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            results = [(future, None, error) for _, _, future in batch]
+            results = [(future, None, _told(error)) for _, _, future in batch]
         for future, value, failure in results:
             if failure is None:
                 future.set_result(value)
@@ -121,7 +121,9 @@ class Database:
         self._connection.execute("SAVEPOINT job")
         try:
             value = work(self._connection)
-        except Exception as error:  # noqa: BLE001 - it travels to the caller
+        except Exception as error:
+            if not self._connection.in_transaction:
+                raise  # a full disk has undone everything, not only this
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
             return None, error
@@ -132,3 +134,13 @@ class Database:
         if full != self._full:
             self._connection.execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
             self._full = full
+
+
+def _told(error: sqlite3.Error) -> Exception:
+    """Say what a user can do something about; the rest is a mistake of ours, and stays as it is."""
+    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+        return error
+    return Failed(
+        "write state.db: no space left on device",
+        hint="Make room: docker system prune, or remove something else from that disk.",
+    )

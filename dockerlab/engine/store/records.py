@@ -7,15 +7,21 @@ Refuses: queries; readers filter the values in memory.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
 
 from dockerlab.engine.store.db import Database
+from dockerlab.errors import Failed, Unavailable
+
+_log = logging.getLogger(__name__)
+_AGAIN_S = 1.0
 
 T = TypeVar("T")
 
@@ -67,6 +73,29 @@ class Table(Generic[T]):
         """Set and drop (None) several rows in one transaction."""
         await asyncio.wrap_future(self._change(changes, durable=durable))
 
+    async def insist(self, key: str, value: T) -> None:
+        """Set a row that is true whether it can be kept or not: on a full disk, kept later."""
+        loop = asyncio.get_running_loop()
+        try:
+            await asyncio.wrap_future(self._change({key: value}, durable=False, undo=False))
+        except Failed as error:
+            _log.warning("a row of %s is not kept yet: %s", self._name, error)
+            loop.call_later(_AGAIN_S, self._insist_again, loop, key)
+
+    def _insist_again(self, loop: asyncio.AbstractEventLoop, key: str) -> None:
+        value = self._rows.get(key)
+        if value is None:
+            return
+        with suppress(Unavailable):  # the engine ends: nothing more can be done
+            self._change({key: value}, durable=False, undo=False).add_done_callback(
+                lambda future: (
+                    future.exception()
+                    and loop.call_soon_threadsafe(
+                        loop.call_later, _AGAIN_S, self._insist_again, loop, key
+                    )
+                )
+            )
+
     def put_sync(self, key: str, value: T, *, durable: bool = False) -> None:
         """Do as `put`, for worker threads."""
         self._change({key: value}, durable=durable).result()
@@ -84,7 +113,9 @@ class Table(Generic[T]):
             f"CREATE TABLE IF NOT EXISTS {self._name} (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
         )
 
-    def _change(self, changes: dict[str, T | None], *, durable: bool) -> Future[None]:
+    def _change(
+        self, changes: dict[str, T | None], *, durable: bool, undo: bool = True
+    ) -> Future[None]:
         texts = [
             (key, None if value is None else msgspec.json.encode(value).decode())
             for key, value in changes.items()
@@ -106,7 +137,8 @@ class Table(Generic[T]):
             before = {key: self._rows.get(key) for key in changes}
             future = self._db.submit(work, durable=durable)
             self._apply(changes)
-        future.add_done_callback(self._undo_if_failed(changes, before))
+        if undo:
+            future.add_done_callback(self._undo_if_failed(changes, before))
         return future
 
     def _apply(self, changes: dict[str, T | None]) -> None:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from dockerlab.engine.linux import cgroups, doctor, probe, syscalls
+from dockerlab.engine.linux.findings import State
 from dockerlab.engine.model.machine import Mode
 
 
@@ -30,7 +31,7 @@ def test_the_probe_leaves_nothing(tmp_path):
     assert len({finding.name for finding in report.findings}) == len(report.findings)
     for finding in report.findings:
         assert finding.meaning
-        assert finding.remedy or finding.state is probe.State.OK
+        assert finding.remedy or finding.state is State.OK
     assert doctor.render(report).startswith(f"{report.mode}: ")
 
 

@@ -6,7 +6,7 @@ Refuses: to try anything; `probe.py` did.
 
 from __future__ import annotations
 
-from dockerlab.engine.linux.probe import Report
+from dockerlab.engine.linux.findings import Report
 from dockerlab.engine.model.machine import Mode
 
 _GIVES = {

@@ -1,7 +1,7 @@
 """Try what this machine lets an engine do: each fact for real, in a child that is thrown away.
 
-Knows:   what the engine needs, what is lost without it, what gives it; how facts make a mode.
-Refuses: to leave anything behind, and to print: `doctor.py` draws the report.
+Knows:   what the engine needs, what is lost without it, what gives it.
+Refuses: to leave anything behind, and to judge or print: `findings.py`, `doctor.py`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-import socket
-import struct
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
@@ -25,53 +20,14 @@ from dockerlab.engine.linux import (
     device_filter,
     device_rules,
     mounts,
+    probe_network,
     seccomp,
     syscalls,
-)  # fmt: skip
-from dockerlab.engine.model.machine import Mode
-from dockerlab.errors import DockerlabError
+)
+from dockerlab.engine.linux.findings import PRIVILEGED, Finding, Report, State, judge
+from dockerlab.engine.linux.throwaway import alone, become_root_inside, refused
 
-
-class State(StrEnum):
-    """How much of one thing there is."""
-
-    OK = "ok"
-    LIMITED = "limited"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One fact about the machine.
-
-    Attributes:
-        meaning: what it does for, or takes from, whoever uses the engine.
-        remedy: what would change that; "" if nothing needs to.
-    """
-
-    name: str
-    state: State
-    meaning: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """All findings, and the mode they amount to.
-
-    Attributes:
-        because: why the mode is no better; "" in full mode.
-        lift: what would make it better; "" in full mode.
-    """
-
-    mode: Mode
-    because: str
-    lift: str
-    findings: tuple[Finding, ...]
-
-
-_PRIVILEGED = "Run it as root on the host, or in a container started with --privileged."
-_NEWUSER, _MS_PRIVATE_REC = 0x10000000, 0x44000
+_MS_PRIVATE_REC = 0x44000
 _SPACES = {
     "mount": syscalls.CLONE_NEWNS, "uts": syscalls.CLONE_NEWUTS, "ipc": syscalls.CLONE_NEWIPC,
     "pid": syscalls.CLONE_NEWPID, "network": syscalls.CLONE_NEWNET,
@@ -94,55 +50,17 @@ def examine(root: Path) -> Report:
         _space(root),
         _control_groups(),
         _seccomp(),
-        _network(),
-        _firewall(),
+        probe_network.network(),
+        probe_network.firewall(),
         _limits(),
         _apparmor(),
     )
-    return _judge(findings, root=os.geteuid() == 0)
-
-
-def _judge(findings: tuple[Finding, ...], *, root: bool) -> Report:
-    """Which mode the facts amount to; pure."""
-    by_name = {finding.name: finding for finding in findings}
-    needed = [by_name["namespaces"], by_name["proc"]]
-    lacking = [finding for finding in needed if finding.state is State.MISSING]
-    if root and not lacking:
-        return Report(mode=Mode.FULL, because="", lift="", findings=findings)
-    if not root and by_name["user namespaces"].state is not State.MISSING:
-        return Report(
-            mode=Mode.ROOTLESS, because="this user is not root", lift=_PRIVILEGED,
-            findings=findings,
-        )  # fmt: skip
-    first = lacking[0] if lacking else by_name["user namespaces"]
-    return Report(
-        mode=Mode.IMAGES_ONLY, because=first.meaning, lift=first.remedy or _PRIVILEGED,
-        findings=findings,
-    )  # fmt: skip
-
-
-def refused(work: Callable[[], None]) -> str:
-    """Do something in a child that ends right after; "" or why it failed."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        except (OSError, DockerlabError, ValueError) as problem:
-            os.write(writer, (str(problem) or type(problem).__name__).encode()[:4000])
-            os._exit(1)
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as answer:
-        text = answer.read().decode("utf-8", "replace")
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return text or (f"ended by signal {-code}" if code < 0 else "")
+    return judge(findings, root=os.geteuid() == 0)
 
 
 def _namespaces() -> Finding:
     # One at a time for the name of the culprit: 0.3 ms each.
-    lacking = [name for name, flag in _SPACES.items() if refused(partial(_alone, flag))]
+    lacking = [name for name, flag in _SPACES.items() if refused(partial(alone, flag))]
     if not lacking:
         return Finding(
             name="namespaces", state=State.OK,
@@ -152,28 +70,12 @@ def _namespaces() -> Finding:
     return Finding(
         name="namespaces", state=State.MISSING if vital else State.LIMITED,
         meaning=f"no new {', '.join(lacking)} namespace is allowed here",
-        remedy=_PRIVILEGED,
+        remedy=PRIVILEGED,
     )  # fmt: skip
 
 
-def _alone(flags: int) -> None:
-    """Enter new namespaces; as a user, within a user namespace."""
-    if os.geteuid() != 0:
-        _become_root_inside()
-    syscalls.unshare(flags)
-
-
-def _become_root_inside() -> None:
-    user, group = os.getuid(), os.getgid()
-    syscalls.unshare(_NEWUSER)
-    for name, text in (
-        ("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")
-    ):  # fmt: skip
-        Path("/proc/self", name).write_text(text)
-
-
 def _user_namespaces() -> Finding:
-    why = refused(_become_root_inside)
+    why = refused(become_root_inside)
     if why:
         return Finding(
             name="user namespaces", state=State.MISSING,
@@ -206,7 +108,7 @@ def _has_subordinate_ids() -> bool:
 
 def _proc() -> Finding:
     def mount_proc() -> None:
-        _alone(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
+        alone(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
         mounts.mount("", "/", "", _MS_PRIVATE_REC)
         why = refused(lambda: mounts.mount("proc", "/proc", "proc", 0))
         if why:
@@ -218,7 +120,7 @@ def _proc() -> Finding:
     return Finding(
         name="proc", state=State.MISSING,
         meaning=f"/proc cannot be mounted for a container ({why})",
-        remedy="In a pod or container, some paths of its /proc are masked: " + _PRIVILEGED,
+        remedy="In a pod or container, some paths of its /proc are masked: " + PRIVILEGED,
     )  # fmt: skip
 
 
@@ -244,7 +146,7 @@ def _try_overlay(folder: Path) -> None:
     for name in ("lower", "upper", "work", "merged"):
         (folder / name).mkdir()
     (folder / "lower" / "file").write_bytes(b"")
-    _alone(syscalls.CLONE_NEWNS)
+    alone(syscalls.CLONE_NEWNS)
     mounts.mount("", "/", "", _MS_PRIVATE_REC)
     options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
     if os.geteuid() != 0 or _inside_user_namespace():
@@ -361,69 +263,6 @@ def _seccomp() -> Finding:
         name="seccomp", state=State.MISSING,
         meaning=f"system calls of containers cannot be filtered ({why})",
         remedy="Use a kernel with CONFIG_SECCOMP_FILTER, or --security-opt seccomp=unconfined.",
-    )  # fmt: skip
-
-
-_RTM_NEWLINK, _REQUEST_ACK, _CREATE_EXCLUSIVE = 16, 0x5, 0x600
-_NFT_NEWTABLE, _BATCH_BEGIN, _BATCH_END = 0xA00, 0x10, 0x11
-_NETLINK_NETFILTER = 12
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
-
-
-def _message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
-    return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body
-
-
-def _told(protocol: int, request: bytes) -> None:
-    """Send to the kernel's netlink and raise what it answers."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as link:
-        link.settimeout(1)
-        link.send(request)
-        answer = link.recv(65536)
-    code = -struct.unpack_from("=i", answer, 16)[0]
-    if code:
-        raise OSError(code, os.strerror(code))
-
-
-def _network() -> Finding:
-    def make_bridge() -> None:
-        _alone(syscalls.CLONE_NEWNET)
-        for name, kind in ((b"probe0", b"bridge"), (b"probe1", b"veth")):
-            info = _attribute(18, _attribute(1, kind + b"\0"))
-            body = struct.pack("=BxHiII", 0, 0, 0, 0, 0) + _attribute(3, name + b"\0") + info
-            _told(0, _message(_RTM_NEWLINK, _REQUEST_ACK | _CREATE_EXCLUSIVE, 1, body))
-
-    why = refused(make_bridge)
-    if not why:
-        return Finding(name="network", state=State.OK, meaning="containers can share networks")
-    return Finding(
-        name="network", state=State.LIMITED,
-        meaning=f"only --network none and host work ({why})",
-        remedy="modprobe bridge veth, and " + _PRIVILEGED[0].lower() + _PRIVILEGED[1:],
-    )  # fmt: skip
-
-
-def _firewall() -> Finding:
-    def make_table() -> None:
-        _alone(syscalls.CLONE_NEWNET)
-        head = struct.pack("=BBH", 0, 0, socket.htons(10))
-        table = struct.pack("=BBH", 2, 0, 0) + _attribute(1, b"probe\0")
-        _told(_NETLINK_NETFILTER, b"".join((
-            _message(_BATCH_BEGIN, 1, 0, head),
-            _message(_NFT_NEWTABLE, _REQUEST_ACK | 0x400, 1, table),
-            _message(_BATCH_END, 1, 2, head),
-        )))  # fmt: skip
-
-    why = refused(make_table)
-    if not why:
-        return Finding(name="nftables", state=State.OK, meaning="ports can be published")
-    return Finding(
-        name="nftables", state=State.LIMITED,
-        meaning=f"containers do not reach the outside, ports only this machine ({why})",
-        remedy="modprobe nf_tables, and " + _PRIVILEGED[0].lower() + _PRIVILEGED[1:],
     )  # fmt: skip
 
 

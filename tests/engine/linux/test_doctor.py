@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dockerlab.engine.linux import doctor, probe
-from dockerlab.engine.linux.probe import Finding, Report, State
+from dockerlab.engine.linux import doctor
+from dockerlab.engine.linux import findings as facts
+from dockerlab.engine.linux.findings import Finding, Report, State
+from dockerlab.engine.linux.throwaway import refused
 from dockerlab.engine.model.machine import Mode
 
 NAMES = ("namespaces", "user namespaces", "proc", "overlay")
@@ -24,7 +26,7 @@ def findings(**states):
 
 
 def judge(*, root=True, **states) -> Report:
-    return probe._judge(findings(**states), root=root)
+    return facts.judge(findings(**states), root=root)
 
 
 def test_modes():
@@ -62,5 +64,5 @@ def test_why_a_child_failed_is_told():
     def refuse():
         raise OSError(1, "not today")
 
-    assert probe.refused(lambda: None) == ""
-    assert probe.refused(refuse) == "[Errno 1] not today"
+    assert refused(lambda: None) == ""
+    assert refused(refuse) == "[Errno 1] not today"

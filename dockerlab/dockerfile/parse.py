@@ -2,8 +2,8 @@
 
 Knows:   the grammar of each keyword and the words in which Docker refuses a wrong one.
 Refuses: files, environment, clock; and values of variables, which only a build has.
-Order:   read lines.py first, then words.py, this file, expand.py.
-Source:  docs.docker.com/reference/dockerfile..
+Order:   read lines.py first, then words.py, statement.py, this file, expand.py.
+Source:  docs.docker.com/reference/dockerfile.
 """
 
 from __future__ import annotations
@@ -13,20 +13,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dockerlab.dockerfile import instructions as kinds
-from dockerlab.dockerfile.durations import parse_duration
 from dockerlab.dockerfile.instructions import Command, Instruction, Source
 from dockerlab.dockerfile.lines import (
     Directives,
     DockerfileError,
-    Heredoc,
     LineRange,
     Lines,
     LogicalLine,
     split,
 )
-from dockerlab.dockerfile.suggest import closest
+from dockerlab.dockerfile.statement import Statement, unknown
 from dockerlab.dockerfile.words import (
-    Flag,
     WordError,
     go_quote,
     json_words,
@@ -37,7 +34,6 @@ from dockerlab.dockerfile.words import (
 )
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
-_MINIMUM_DURATION_NS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +63,9 @@ def parse_line(line: LogicalLine, escape: str = "\\") -> Instruction:
     rest = tail[0] if tail else ""
     reader = _READERS.get(word.upper())
     if reader is None:
-        raise _unknown("instruction", word, _READERS, line.lines)
+        raise unknown("instruction", word, _READERS, line.lines)
     flags, arguments = take_flags(rest, escape) if word.upper() in _FLAGGED else ((), rest)
-    statement = _Statement(
+    statement = Statement(
         keyword=word.upper(),
         arguments=arguments,
         flags=flags,
@@ -92,95 +88,7 @@ def parse_trigger(text: str, lines: LineRange) -> Instruction:
     return parse_line(LogicalLine(text=line.text, lines=lines, heredocs=line.heredocs))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Statement:
-    """One instruction cut into keyword, flags and arguments, on its way to its type."""
-
-    keyword: str
-    arguments: str
-    flags: tuple[Flag, ...]
-    heredocs: tuple[Heredoc, ...]
-    source: Source
-    escape: str
-
-    def words(self) -> tuple[str, ...]:
-        return tuple(self.arguments.split())
-
-    def one(self) -> str:
-        """The rest of the line as one argument."""
-        if not self.arguments:
-            raise WordError(f"{self.keyword} requires exactly one argument")
-        return self.arguments
-
-    def some(self, found: tuple[str, ...]) -> tuple[str, ...]:
-        if not found:
-            raise WordError(f"{self.keyword} requires at least one argument")
-        return found
-
-    def list(self) -> tuple[str, ...]:
-        """A JSON list, or words between blanks."""
-        found = json_words(self.arguments)
-        return self.words() if found is None else found
-
-    def command(self) -> Command:
-        """A JSON list is the exec form; everything else, silently, the shell form."""
-        found = json_words(self.arguments)
-        if found is not None:
-            return Command(words=found, heredocs=self.heredocs)
-        if not self.arguments:
-            return Command(words=(), heredocs=self.heredocs)
-        return Command(words=(self.arguments,), shell_form=True, heredocs=self.heredocs)
-
-    def read_flags(self, **known: bool) -> _Flags:
-        """Check the flags against those known; `name=True` says that it needs no value."""
-        found: dict[str, list[str]] = {}
-        for flag in self.flags:
-            key = flag.name.replace("-", "_")
-            if key not in known or "_" in flag.name:
-                names = [name.replace("_", "-") for name in known]
-                raise _unknown("flag", flag.name, names, self.source.lines, dashes="--")
-            if flag.value is None and not known[key]:
-                raise WordError(f"Missing a value on flag: {flag.name}")
-            if key in found and key not in _REPEATABLE:
-                raise WordError(f"Duplicate flag specified: {flag.name}")
-            found.setdefault(key, []).append("true" if flag.value is None else flag.value)
-        return _Flags(found)
-
-
-@dataclass(frozen=True, slots=True)
-class _Flags:
-    given: Mapping[str, list[str]]
-
-    def text(self, name: str) -> str:
-        return self.given.get(name, [""])[0]
-
-    def all(self, name: str) -> tuple[str, ...]:
-        return tuple(self.given.get(name, ()))
-
-    def truth(self, name: str) -> bool | None:
-        if name not in self.given:
-            return None
-        text = self.given[name][0].lower()
-        if text not in {"true", "false"}:
-            shown = name.replace("_", "-")
-            raise WordError(f"expected boolean value for flag {shown}: {text}")
-        return text == "true"
-
-    def duration_ns(self, name: str) -> int:
-        text = self.text(name)
-        if not text:
-            return 0
-        try:
-            value = parse_duration(text)
-        except ValueError as error:
-            raise WordError(str(error)) from None
-        if value != 0 and value < _MINIMUM_DURATION_NS:
-            shown = name.replace("_", "-")
-            raise WordError(f"Interval {go_quote(shown)} cannot be less than 1ms")
-        return value
-
-
-def _from(it: _Statement) -> kinds.From:
+def _from(it: Statement) -> kinds.From:
     flags = it.read_flags(platform=False)
     found = it.words()
     if len(found) == 3 and found[1].lower() == "as":
@@ -197,7 +105,7 @@ def _from(it: _Statement) -> kinds.From:
     return kinds.From(source=it.source, image=found[0], name=name, platform=flags.text("platform"))
 
 
-def _arg(it: _Statement) -> kinds.Arg:
+def _arg(it: Statement) -> kinds.Arg:
     read: list[tuple[str, str | None]] = []
     for word in it.some(words(it.arguments, it.escape)):
         name, equals, value = word.partition("=")
@@ -207,15 +115,15 @@ def _arg(it: _Statement) -> kinds.Arg:
     return kinds.Arg(source=it.source, pairs=tuple(read))
 
 
-def _env(it: _Statement) -> kinds.Env:
+def _env(it: Statement) -> kinds.Env:
     return kinds.Env(source=it.source, pairs=_named(it), old_form=_is_old(it))
 
 
-def _label(it: _Statement) -> kinds.Label:
+def _label(it: Statement) -> kinds.Label:
     return kinds.Label(source=it.source, pairs=_named(it), old_form=_is_old(it))
 
 
-def _named(it: _Statement) -> tuple[tuple[str, str], ...]:
+def _named(it: Statement) -> tuple[tuple[str, str], ...]:
     found = pairs(it.arguments, it.escape, it.keyword)
     if not found:
         raise WordError(f"{it.keyword} requires at least one argument")
@@ -224,11 +132,11 @@ def _named(it: _Statement) -> tuple[tuple[str, str], ...]:
     return found
 
 
-def _is_old(it: _Statement) -> bool:
+def _is_old(it: Statement) -> bool:
     return uses_old_pair_form(it.arguments, it.escape)
 
 
-def _run(it: _Statement) -> kinds.Run:
+def _run(it: Statement) -> kinds.Run:
     flags = it.read_flags(mount=False, network=False, security=False, device=False)
     return kinds.Run(
         source=it.source,
@@ -240,15 +148,15 @@ def _run(it: _Statement) -> kinds.Run:
     )
 
 
-def _cmd(it: _Statement) -> kinds.Cmd:
+def _cmd(it: Statement) -> kinds.Cmd:
     return kinds.Cmd(source=it.source, command=it.command())
 
 
-def _entrypoint(it: _Statement) -> kinds.Entrypoint:
+def _entrypoint(it: Statement) -> kinds.Entrypoint:
     return kinds.Entrypoint(source=it.source, command=it.command())
 
 
-def _copy(it: _Statement) -> kinds.Copy:
+def _copy(it: Statement) -> kinds.Copy:
     flags = it.read_flags(
         **{"from": False}, chown=False, chmod=False, exclude=False, link=True, parents=True
     )
@@ -267,7 +175,7 @@ def _copy(it: _Statement) -> kinds.Copy:
     )
 
 
-def _add(it: _Statement) -> kinds.Add:
+def _add(it: Statement) -> kinds.Add:
     flags = it.read_flags(
         chown=False,
         chmod=False,
@@ -293,7 +201,7 @@ def _add(it: _Statement) -> kinds.Add:
     )
 
 
-def _sources(it: _Statement) -> tuple[tuple[str, ...], str]:
+def _sources(it: Statement) -> tuple[tuple[str, ...], str]:
     found = it.list()
     if not found:
         raise WordError(f"{it.keyword} requires at least two arguments")
@@ -305,30 +213,30 @@ def _sources(it: _Statement) -> tuple[tuple[str, ...], str]:
     return found[:-1], found[-1]
 
 
-def _workdir(it: _Statement) -> kinds.Workdir:
+def _workdir(it: Statement) -> kinds.Workdir:
     return kinds.Workdir(source=it.source, path=it.one())
 
 
-def _user(it: _Statement) -> kinds.User:
+def _user(it: Statement) -> kinds.User:
     return kinds.User(source=it.source, user=it.one())
 
 
-def _expose(it: _Statement) -> kinds.Expose:
+def _expose(it: Statement) -> kinds.Expose:
     return kinds.Expose(source=it.source, ports=it.some(it.words()))
 
 
-def _volume(it: _Statement) -> kinds.Volume:
+def _volume(it: Statement) -> kinds.Volume:
     paths = it.some(it.list())
     if not all(path.strip() for path in paths):
         raise WordError("VOLUME specified can not be an empty string")
     return kinds.Volume(source=it.source, paths=paths)
 
 
-def _stop_signal(it: _Statement) -> kinds.StopSignal:
+def _stop_signal(it: Statement) -> kinds.StopSignal:
     return kinds.StopSignal(source=it.source, signal=it.one())
 
 
-def _shell(it: _Statement) -> kinds.Shell:
+def _shell(it: Statement) -> kinds.Shell:
     found = json_words(it.arguments)
     if found is None:
         if not it.arguments:
@@ -337,7 +245,7 @@ def _shell(it: _Statement) -> kinds.Shell:
     return kinds.Shell(source=it.source, words=it.some(found))
 
 
-def _healthcheck(it: _Statement) -> kinds.Healthcheck:
+def _healthcheck(it: Statement) -> kinds.Healthcheck:
     flags = it.read_flags(
         interval=False, timeout=False, start_period=False, start_interval=False, retries=False
     )
@@ -375,7 +283,7 @@ def _retries(text: str) -> int:
     return int(text)
 
 
-def _on_build(it: _Statement) -> kinds.OnBuild:
+def _on_build(it: Statement) -> kinds.OnBuild:
     if not it.arguments:
         raise WordError("ONBUILD requires at least one argument")
     keyword = it.arguments.split(maxsplit=1)[0].upper()
@@ -391,11 +299,11 @@ def _on_build(it: _Statement) -> kinds.OnBuild:
     return kinds.OnBuild(source=it.source, trigger=it.arguments + content)
 
 
-def _maintainer(it: _Statement) -> kinds.Maintainer:
+def _maintainer(it: Statement) -> kinds.Maintainer:
     return kinds.Maintainer(source=it.source, author=it.one())
 
 
-_READERS: Mapping[str, Callable[[_Statement], Instruction]] = {
+_READERS: Mapping[str, Callable[[Statement], Instruction]] = {
     "ADD": _add,
     "ARG": _arg,
     "CMD": _cmd,
@@ -418,7 +326,6 @@ _READERS: Mapping[str, Callable[[_Statement], Instruction]] = {
 
 # Everywhere else `--x` is an argument like any other.
 _FLAGGED = frozenset({"ADD", "COPY", "FROM", "HEALTHCHECK", "RUN"})
-_REPEATABLE = frozenset({"mount", "exclude", "device"})
 
 
 _TYPES = {
@@ -447,17 +354,3 @@ def _check_stages(read: tuple[Instruction, ...]) -> None:
         read[-1].source.lines,
         hint="Begin a stage with FROM and the image to start from.",
     )
-
-
-def _unknown(
-    what: str,
-    word: str,
-    known: Mapping[str, object] | list[str],
-    lines: LineRange,
-    dashes: str = "",
-) -> DockerfileError:
-    meant = closest(word, known)
-    shown = word.upper() if what == "instruction" else f"{dashes}{word}"
-    guess = f" (did you mean {dashes}{meant}?)" if meant else ""
-    hint = f"Write {dashes}{meant}" if meant else f"Known: {', '.join(dashes + k for k in known)}"
-    return DockerfileError(f"unknown {what}: {shown}{guess}", lines, hint=hint)

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from dockerlab.dockerfile.durations import parse_duration
 from dockerlab.engine.api.build_stream import Classic, Rendering, Structured
 from dockerlab.engine.api.reply import Empty, Json, Reply, Stream
 from dockerlab.engine.api.request import Query, Request
@@ -24,6 +23,7 @@ from dockerlab.engine.build.request import BuildRequest
 from dockerlab.engine.model.limits import Resources
 from dockerlab.engine.runtime.spec import Rlimit
 from dockerlab.errors import DockerlabError, InvalidRequest, Unsupported
+from dockerlab.wire.times import parse_duration
 
 PROGRESS_HEADER = "x-dockerlab-progress"
 
@@ -193,7 +193,7 @@ def _age_ns(text: str) -> int:
     """Read the age of `until`: a duration, or a time in seconds since the epoch."""
     try:
         return parse_duration(text)
-    except ValueError:
+    except InvalidRequest:
         if text.isdecimal():
             return time.time_ns() - int(text) * 1_000_000_000
         raise InvalidRequest(f"invalid filter 'until={text}'", hint="For example 24h") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -150,6 +151,17 @@ class Stocked:
 
     def state(self, name: str) -> dict[str, Any]:
         return dict(self.api.inspect_container(name)["State"])
+
+    def unkept(self) -> list[str]:
+        """Containers of which the database says something else than the engine does."""
+        with closing(sqlite3.connect(self.engine.root / "state.db")) as db:
+            kept = dict(db.execute("SELECT key, value FROM containers"))
+        return [
+            one["Id"]
+            for one in self.api.containers(all=True)
+            if json.loads(kept.get(one["Id"], '{"state":{}}'))["state"].get("status")
+            != one["State"]
+        ]
 
     def check(self) -> None:
         """Of an engine that does not run: the store is whole, nothing half made is left."""

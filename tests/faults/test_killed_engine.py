@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -66,12 +67,16 @@ def test_a_running_container_does_not_notice(stocked: Stocked) -> None:
     counting.remove()
 
 
-def test_ends_that_nobody_saw_are_told(stocked: Stocked) -> None:
+def test_ends_that_nobody_saw_are_told(stocked: Stocked, tmp_path: Path) -> None:
+    end = "while [ ! -e /go/now ]; do sleep 0.05; done; exit"
+    go = [f"{tmp_path}:/go"]
     script = "read x; exit 7"
     kept = stocked.shell(script, stdin_open=True)
-    going = stocked.shell("sleep 0.3; exit 5", auto_remove=True)
+    going = stocked.shell(f"{end} 5", auto_remove=True, volumes=go)
     again = stocked.shell(
-        "echo run; sleep 0.3; exit 3", restart_policy={"Name": "on-failure", "MaximumRetryCount": 1}
+        f"echo run; {end} 3",
+        restart_policy={"Name": "on-failure", "MaximumRetryCount": 1},
+        volumes=go,
     )
     stop_me = stocked.shell("trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done")
     until(stop_me.logs, "it is ready")
@@ -79,6 +84,7 @@ def test_ends_that_nobody_saw_are_told(stocked: Stocked) -> None:
     stocked.kill()
     started = time.time()
     kill(pids[0])
+    (tmp_path / "now").touch()
     until(lambda: not any(alive_shim(pid) for pid in pids), "they end")
     ended = time.time()
     stocked.client.close()
@@ -275,7 +281,7 @@ def test_kills_under_load(stocked: Stocked, soak: bool, chance: random.Random) -
     port = int(counting.ports["81/tcp"][0]["HostPort"])
     pid = stocked.state("counting")["Pid"]
     with Load(stocked, chance.randrange(1 << 30)) as load:
-        for _ in range(200 if soak else 3):
+        for _ in range(200 if soak else 2):
             time.sleep(chance.uniform(0.05, 1.5))
             stocked.kill()
             socket.create_connection(("127.0.0.1", port), 5).close()

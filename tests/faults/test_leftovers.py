@@ -68,7 +68,7 @@ def test_many_runs_leave_nothing(stocked: Stocked, soak: bool) -> None:
         list(pool.map(lambda number: runs(stocked, number), range(4)))  # what is made once
         groups = idle_groups()
         before = until(lambda: settled(stocked), "it rests")
-        list(pool.map(lambda number: runs(stocked, number), range(200 if soak else 16)))
+        list(pool.map(lambda number: runs(stocked, number), range(200 if soak else 8)))
     until(lambda: not (idle_groups() - groups), "no control group is left")
     until(lambda: traces(stocked) == before, differences(before, traces(stocked)), 10)
 

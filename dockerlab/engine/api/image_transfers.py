@@ -21,7 +21,7 @@ from dockerlab.engine.model.image import Image
 from dockerlab.engine.registry.auth import ANONYMOUS, Credentials, parse_header
 from dockerlab.engine.registry.resolve import Offered
 from dockerlab.engine.registry.search import Found
-from dockerlab.errors import DockerlabError, InvalidRequest, Unsupported
+from dockerlab.errors import DockerlabError, Failed, InvalidRequest, Unsupported
 from dockerlab.oci.documents import Platform
 from dockerlab.wire import progress
 
@@ -225,14 +225,23 @@ async def _told(work: Callable[[Tell], Awaitable[None]]) -> AsyncIterator[bytes]
             yield message
         try:
             await task
-        except DockerlabError as error:
+        except (DockerlabError, OSError) as error:
+            refusal = error if isinstance(error, DockerlabError) else _full(error)
             # Nothing said yet: the error gets a status of its own.
             if not begun:
-                raise
-            yield progress.error(error)
+                raise refusal from error
+            yield progress.error(refusal)
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+def _full(error: OSError) -> Failed:
+    """What the disk said; a full one is nobody's mistake."""
+    return Failed(
+        (error.strerror or str(error)).lower(),
+        hint="Make room: docker system prune, or remove something else from that disk.",
+    )
 
 
 async def _pieces(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -28,7 +28,7 @@ from dockerlab.engine.services.reading import Reading
 from dockerlab.engine.services.rooms import Rooms
 from dockerlab.engine.services.selection import Selection
 from dockerlab.engine.services.supervision import Supervisor
-from dockerlab.errors import Conflict, DockerlabError, InvalidRequest
+from dockerlab.errors import Conflict, DockerlabError, Failed, InvalidRequest
 from dockerlab.wire.documents import CreateContainer, UpdateContainer
 from dockerlab.wire.filters import Filters
 
@@ -177,6 +177,7 @@ class Containers:
                 freed += await asyncio.to_thread(self._rooms.store.snapshots.sizes, container.id)
                 await self.remove(container.id)
                 removed.append(container.id)
+            self._rooms.events.emit("container", "prune", "", {"reclaimed": str(freed)})
         return removed, freed
 
     async def end_all(self) -> None:
@@ -221,10 +222,13 @@ class Containers:
         container = self.directory.get(container_id)
         before = container.state
         status = after(before.status, Move.REMOVE, name=container.name, container_id=container.id)
-        await self._rooms.containers.put(
-            container.id,
-            replace(container, state=replace(before, status=status, with_volumes=volumes)),
-        )
+        removing = replace(container, state=replace(before, status=status, with_volumes=volumes))
+        try:
+            await self._rooms.containers.put(container.id, removing)
+        except Failed:
+            # A full disk: what is being removed makes room for the note that it is.
+            await asyncio.to_thread(self._rooms.store.snapshots.clear, container.id)
+            await self._rooms.containers.put(container.id, removing)
         try:
             await self._dissolve(container, volumes=volumes)
         except Exception as error:

@@ -283,8 +283,8 @@ class Networks:
         present = self._places.get(endpoint.id)
         if present is None:
             return
-        await self._places.delete(endpoint.id)
         self._ports.release(endpoint.id)
+        await self._places.delete(endpoint.id)
         await self.wiring.unpublish(plan.forwards_of(present))
         if present.wired:
             self.wiring.unplug(present)

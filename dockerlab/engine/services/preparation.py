@@ -48,6 +48,8 @@ class Preparation:
             InvalidRequest, Failed: an address, a device or a network that can't be had.
         """
         namespaces = self._namespaces(container)
+        # What an end could not free, on a full disk.
+        await self._rooms.networks.release(container.id)
         endpoints = [
             await self._rooms.networks.allocate(container, name, settings)
             for name, settings in container.networks.items()

@@ -127,6 +127,10 @@ class Snapshots:
         """Wait until everything removed is gone."""
         self._sweeper.shutdown()
 
+    def clear(self, container_id: str) -> None:
+        """Free the space of a container that is about to be removed."""
+        shutil.rmtree(self.path(container_id) / "upper", ignore_errors=True)
+
     def sweep(self, known: Collection[str]) -> None:
         """Remove what belongs to no known container: the engine died between two steps."""
         holders = (key.partition(":") for key in self._layers.holds.keys())  # noqa: SIM118

@@ -24,26 +24,39 @@ def name_regex(glob: str) -> str:
     parts: list[str] = []
     at = 0
     while at < len(glob):
-        char = glob[at]
-        at += 1
-        if char == "*":
-            parts.append(".*")
-        elif char == "?":
-            parts.append(".")
-        elif char == "[":
-            text, at = character_class(glob, at)
-            parts.append(text)
-        elif char == "\\":
-            if at == len(glob):
-                raise ValueError(glob)
-            parts.append(re.escape(glob[at]))
-            at += 1
-        else:
-            parts.append(re.escape(char))
+        text, at = element(glob, at, any_char=".")
+        parts.append(text)
     return "".join(parts)
 
 
-def character_class(glob: str, at: int) -> tuple[str, int]:
+def element(glob: str, at: int, *, any_char: str) -> tuple[str, int]:
+    """Translate one element of a pattern; return its regular expression and where it ends.
+
+    Args:
+        glob: the whole pattern.
+        at: where the element begins.
+        any_char: what `*` and `?` stand for, as a regular expression.
+
+    Raises:
+        ValueError: an open class, a backslash at the end.
+    """
+    char = glob[at]
+    at += 1
+    if char == "*":
+        return f"{any_char}*", at
+    if char == "?":
+        return any_char, at
+    if char == "[":
+        return _character_class(glob, at)
+    if char == "\\":
+        if at == len(glob):
+            raise ValueError(glob)
+        char = glob[at]
+        at += 1
+    return re.escape(char), at
+
+
+def _character_class(glob: str, at: int) -> tuple[str, int]:
     """Read `[a-z]` or `[^a-z]` from behind its bracket; return it and where it ends.
 
     Raises:

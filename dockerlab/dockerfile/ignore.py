@@ -11,7 +11,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 
-from dockerlab.dockerfile.globs import character_class
+from dockerlab.dockerfile.globs import element
 from dockerlab.errors import InvalidRequest
 
 
@@ -148,20 +148,6 @@ def _regex(glob: str) -> str:
             at += glob.startswith("/", at)
             parts.append("(?:.*/)?" if at < len(glob) else ".*")
             continue
-        char = glob[at]
-        at += 1
-        if char == "*":
-            parts.append("[^/]*")
-        elif char == "?":
-            parts.append("[^/]")
-        elif char == "[":
-            text, at = character_class(glob, at)
-            parts.append(text)
-        elif char == "\\":
-            if at == len(glob):
-                raise ValueError(glob)
-            parts.append(re.escape(glob[at]))
-            at += 1
-        else:
-            parts.append(re.escape(char))
+        text, at = element(glob, at, any_char="[^/]")
+        parts.append(text)
     return "".join(parts)

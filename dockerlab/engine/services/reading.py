@@ -23,6 +23,7 @@ from dockerlab.engine.runtime.log_files import Record
 from dockerlab.engine.runtime.log_target import log_attributes, log_target
 from dockerlab.engine.runtime.stats import Sample, StatsReader, document
 from dockerlab.engine.services import partners
+from dockerlab.engine.services.container_events import ContainerEvents
 from dockerlab.engine.services.directory import Directory
 from dockerlab.engine.services.health import HealthChecks
 from dockerlab.engine.services.rooms import Rooms
@@ -39,6 +40,7 @@ class Reading:
 
     def __init__(self, rooms: Rooms, directory: Directory, health: HealthChecks) -> None:
         self._rooms, self._directory, self._health = rooms, directory, health
+        self._events = ContainerEvents(rooms.events)
         self._selection = Selection(directory.find, self._with_ancestor, self.seen)
 
     def find(self, name: str) -> Container:
@@ -148,7 +150,9 @@ class Reading:
         if not container.state.pid:
             raise not_running(container.id)
         pids = set(await asyncio.to_thread(self._rooms.hierarchy.group(container.id).pids))
-        return _processes(await _ps(ps_arguments), pids)
+        found = _processes(await _ps(ps_arguments), pids)
+        self._events.emit(container, "top")
+        return found
 
     async def changes(self, name: str) -> list[tuple[str, int]]:
         """List what a container changed: (path, kind), kind 0 modified, 1 added, 2 deleted."""
@@ -161,6 +165,7 @@ class Reading:
         """Give a container's merged root as a tar, as it comes."""
         container = self._directory.find(name)
         pieces = self._tar_of(container.id)
+        self._events.emit(container, "export")
         try:
             while piece := await asyncio.to_thread(next, pieces, b""):
                 yield piece

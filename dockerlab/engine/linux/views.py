@@ -108,7 +108,7 @@ def of_process(pidfd: int, parts: Sequence[Part], place: str) -> View:
         syscalls.setns(pidfd, syscalls.CLONE_NEWNS)
         try:
             # Paths below "/" are the container's from here on: none is followed but in its root.
-            tree = mounts.open_tree(mounts.AT_FDCWD, "/", mounts.OPEN_TREE_CLONE)
+            tree = _kept(mounts.open_tree(mounts.AT_FDCWD, "/", mounts.OPEN_TREE_CLONE))
             root = _opened("/")
             clones = [(part, _clone_inside(root, part.target)) for part in parts]
         finally:

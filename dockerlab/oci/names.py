@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from dockerlab.errors import InvalidRequest
 from dockerlab.oci import digests
@@ -115,6 +116,7 @@ def parse(text: str) -> Reference:
     )
 
 
+@lru_cache(maxsize=1024)
 def parse_complete(text: str) -> Reference:
     """Like `parse`, with `:latest` added where nothing was said."""
     return parse(text).complete()

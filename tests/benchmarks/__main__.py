@@ -85,11 +85,15 @@ def _furnish(chosen: list[Case], compared: list[hosts.Host], stack: ExitStack) -
         return
     storage = Path(tempfile.mkdtemp(prefix="dockerlab-bench-"))
     stack.callback(shutil.rmtree, storage)
-    for host in compared:
-        host.serve_registry(storage)
-    name = f"{compared[0].registry}/{hosts.MARK}/python:3"
-    compared[0].cli("tag", PYTHON, name)
-    compared[0].cli("push", "-q", name)
+    first, *others = compared
+    first.serve_registry(storage / "0")
+    name = f"{first.registry}/{hosts.MARK}/python:3"
+    first.cli("tag", PYTHON, name)
+    first.cli("push", "-q", name)
+    # A registry has its folder for itself; the blobs shall be the same.
+    for number, host in enumerate(others, 1):
+        shutil.copytree(storage / "0", storage / str(number))
+        host.serve_registry(storage / str(number))
 
 
 def _rounds(

@@ -12,6 +12,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
+# What most fields hold; looked at first, as a list of containers has thousands of them.
+_PLAIN = frozenset({str, int, bool, float, type(None)})
+
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Base of the API's documents: Docker's field names, Go's zero values.
@@ -29,18 +32,18 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 def render(value: Any) -> Any:
     """Draw a document, or anything that holds documents, as the JSON tree Docker would answer."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Document):
-        kind = type(value)
-        blank = _blank(kind)
         tree: dict[str, Any] = {}
-        for name, key in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
+        for name, key, blank, omitted, shown_null in _fields(type(value)):
             item = getattr(value, name)
-            if item == getattr(blank, name):
-                if name in kind.omit_empty:
+            if item == blank:
+                if omitted:
                     continue
-                if name in kind.null_empty:
+                if shown_null:
                     item = None
-            tree[key] = render(item)
+            tree[key] = item if type(item) in _PLAIN else render(item)
         return tree
     if isinstance(value, dict):
         return {key: render(item) for key, item in value.items()}
@@ -50,6 +53,11 @@ def render(value: Any) -> Any:
 
 
 @cache
-def _blank(kind: type[Document]) -> Document:
-    """One document of a kind with nothing said: what "empty" means for each of its fields."""
-    return kind()
+def _fields(kind: type[Document]) -> tuple[tuple[str, str, Any, bool, bool], ...]:
+    """Say of each field of a kind: attribute, key, what "empty" is, left out or null when so."""
+    blank = kind()
+    pairs = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+    return tuple(
+        (name, key, getattr(blank, name), name in kind.omit_empty, name in kind.null_empty)
+        for name, key in pairs
+    )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
+import socket
 import stat
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import pytest
 
@@ -212,3 +217,41 @@ def test_the_root_itself(cli, box, tmp_path):
     cli("cp", f"{box}:/", str(tmp_path / "all"))
     assert (tmp_path / "all" / "etc" / "passwd").exists()
     assert not any((tmp_path / "all" / "proc").iterdir())
+
+
+def _unread(host: str, name: str) -> None:
+    """Ask for much, and leave without reading; then promise much, and send little."""
+    for request in (
+        f"GET /v1.41/containers/{name}/archive?path=/ HTTP/1.1\r\nHost: d\r\n\r\n",
+        f"PUT /v1.41/containers/{name}/archive?path=/tmp HTTP/1.1\r\nHost: d\r\n"
+        "Content-Length: 100000000\r\n\r\n" + "\0" * 400,
+    ):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(urlparse(host).path)
+            connection.sendall(request.encode())
+
+
+def test_clients_that_vanish_leave_no_descriptor(api, host, box, request):
+    if os.environ.get("CONFORMANCE_HOST"):
+        pytest.skip("looks into our own engine")
+    engine = request.getfixturevalue("engine")
+    pid = json.loads((engine.run / "engine.pid").read_text())["pid"]
+
+    def held() -> int:
+        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+    api.get_archive(box, "/etc/passwd")
+    before = held()
+    for _ in range(10):
+        _unread(host, box)
+    deadline = time.monotonic() + 20
+    while held() > before + 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert held() <= before + 3
+    assert _put(api, box, "/tmp", _tar(("after", b"1"))) == (200, "")
+
+
+def test_what_comes_out_is_what_went_in(api, box):
+    data = os.urandom(1 << 20) * 30
+    assert _put(api, box, "/tmp", _tar(("big", data))) == (200, "")
+    assert hashlib.sha256(_content(api, box, "/tmp/big")).digest() == hashlib.sha256(data).digest()

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
 
 from dockerlab.engine.linux import views
 from dockerlab.engine.linux.inside import directory_inside, file_inside, open_inside, text_inside
@@ -26,9 +25,8 @@ from dockerlab.engine.services.directory import Directory as Names
 from dockerlab.engine.services.rooms import Rooms
 from dockerlab.engine.store import carry
 from dockerlab.engine.store.archives import chunks_of
+from dockerlab.engine.store.streams import Source
 from dockerlab.errors import Failed, InvalidRequest, NotFound
-
-T = TypeVar("T")
 
 _ENGINE_FILES = ("hosts", "hostname", "resolv.conf")
 _MAX_PASSWD_BYTES = 1 << 20
@@ -74,7 +72,13 @@ class Copies:
             NotFound: no such container, or no such path in it.
         """
         container = self._names.find(name)
-        return await self._looked(container, name, path, lambda view: carry.look(view.root, path))
+        await self._make_places(container)
+
+        def look() -> PathStat:
+            with self._view(container) as view, _docker_errors(name, path):
+                return carry.look(view.root, path)
+
+        return await asyncio.to_thread(look)
 
     async def read(self, name: str, path: str) -> tuple[PathStat, Download]:
         """Take a path out of a container, as a tar that comes piece by piece.
@@ -83,15 +87,20 @@ class Copies:
             NotFound: no such container, or no such path in it.
         """
         container = self._names.find(name)
-        view = await self._readable(container)
-        try:
-            with _docker_errors(name, path):
-                found = await asyncio.to_thread(carry.look, view.root, path)
-            self._events.emit(container, "archive-path")
-            return found, Download(view, path)
-        except BaseException:
-            view.close()
-            raise
+        await self._make_places(container)
+
+        def opened() -> tuple[PathStat, Download]:
+            view = self._view(container)
+            try:
+                with _docker_errors(name, path):
+                    return carry.look(view.root, path), Download(view, path)
+            except BaseException:
+                view.close()
+                raise
+
+        found = await asyncio.to_thread(opened)
+        self._events.emit(container, "archive-path")
+        return found
 
     async def write(
         self,
@@ -118,43 +127,31 @@ class Copies:
         container = self._names.find(name)
         live = self._names.live(container.id)
 
-        async def unpack() -> None:
-            with await asyncio.to_thread(self._view, container, writable=True) as view:
+        def unpack(source: Source) -> None:
+            with self._view(container, writable=True) as view:
                 with _docker_errors(name, path):
-                    landing = await asyncio.to_thread(carry.check_landing, view.root, path)
+                    landing = carry.check_landing(view.root, path)
                 _check_writable(container, landing)
-                owner = await asyncio.to_thread(_owner, view.root, container) if as_user else None
-                await with_body(
-                    body,
-                    lambda source: carry.untar(
-                        view.root, landing, source, owner=owner, keep_kinds=keep_kinds
-                    ),
-                )
-            self._events.emit(container, "extract-to-dir")
+                owner = _owner(view.root, container) if as_user else None
+                carry.untar(view.root, landing, source, owner=owner, keep_kinds=keep_kinds)
 
         if live.process is not None:
-            await unpack()
-            return
-        # A start would mount the writable layer a second time: it waits, as Docker's does.
-        async with live.lock:
-            await unpack()
+            await with_body(body, unpack)
+        else:
+            # A start would mount the writable layer a second time: it waits, as Docker's does.
+            async with live.lock:
+                await with_body(body, unpack)
+        self._events.emit(container, "extract-to-dir")
 
-    async def _looked(
-        self, container: Container, name: str, path: str, look: Callable[[View], T]
-    ) -> T:
-        with await self._readable(container) as view, _docker_errors(name, path):
-            return await asyncio.to_thread(look, view)
-
-    async def _readable(self, container: Container) -> View:
-        """Show a container's tree; the places of its mounts are made where they are missing."""
+    async def _make_places(self, container: Container) -> None:
+        """Make the places of a resting container's mounts, which a look alone could not."""
         live = self._names.live(container.id)
         if live.process is None and container.mounts:
             async with live.lock:
                 if live.process is None:
-                    await asyncio.to_thread(self._make_places, container)
-        return await asyncio.to_thread(self._view, container, writable=False)
+                    await asyncio.to_thread(self._make_missing, container)
 
-    def _view(self, container: Container, *, writable: bool) -> View:
+    def _view(self, container: Container, *, writable: bool = False) -> View:
         process = self._names.live(container.id).process
         if process is not None:
             with suppress(ProcessLookupError, ValueError):
@@ -189,7 +186,7 @@ class Copies:
         ]
         return [*files, *points]
 
-    def _make_places(self, container: Container) -> None:
+    def _make_missing(self, container: Container) -> None:
         snapshots = self._rooms.store.snapshots
         rootfs = snapshots.rootfs(container.id)
         parts = self._parts(container)

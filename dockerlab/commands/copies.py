@@ -13,7 +13,7 @@ import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from dockerlab.commands.failures import translated
@@ -131,6 +131,7 @@ def _extract(archive: Any, folder: Path, name: str, *, keep_owner: bool) -> int:
             changed.uid, changed.gid = os.getuid(), os.getgid()
             changed.uname = changed.gname = ""
         moved += changed.size
+        _clear_the_way(folder, changed)
         return tarfile.tar_filter(changed, root)
 
     try:
@@ -139,6 +140,29 @@ def _extract(archive: Any, folder: Path, name: str, *, keep_owner: bool) -> int:
     except (tarfile.TarError, OSError) as error:
         raise Failed(f"the copy stopped: {error}", hint="What came before it is there") from error
     return moved
+
+
+def _clear_the_way(folder: Path, member: tarfile.TarInfo) -> None:
+    """Let no link of the archive lead what comes after it out of the folder.
+
+    The filters of `tarfile` ask where a path really leads, and Pythons before 3.11.13 can be
+    talked out of the answer by links to very long paths (CVE-2025-4517). An honest archive puts
+    nothing below a link, nor writes through one.
+
+    Raises:
+        Failed: this one does.
+    """
+    for name in (member.name, member.linkname) if member.islnk() else (member.name,):
+        parts = PurePosixPath(name.lstrip("/")).parts
+        above = [folder.joinpath(*parts[:count]) for count in range(1, len(parts))]
+        if ".." in parts or any(place.is_symlink() for place in above):
+            raise Failed(
+                f"the copy stopped: {member.name} leads out of {folder}",
+                hint="The container, or its host, sent a hostile archive.",
+            )
+    target = folder / member.name.lstrip("/")
+    if target != folder and target.is_symlink():
+        target.unlink()
 
 
 # Into a container

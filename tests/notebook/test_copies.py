@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from dockerlab.commands import copies
 from dockerlab.commands.copies import place
-from dockerlab.errors import DockerlabError, InvalidRequest, NotFound
+from dockerlab.errors import DockerlabError, Failed, InvalidRequest, NotFound
 
 
 @pytest.fixture
@@ -179,3 +180,54 @@ def test_login_keeps_what_docker_would(docker, registry, environ, capfd):
             file.unlink(missing_ok=True)
         else:
             file.write_bytes(before)
+
+
+def hostile(*members):
+    """An archive of (name, what it is a link to or holds)."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, kind, value in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.size = kind, 0
+            if kind == tarfile.REGTYPE:
+                member.size = len(value)
+                archive.addfile(member, io.BytesIO(value))
+            else:
+                member.linkname = value
+                archive.addfile(member)
+    file.seek(0)
+    return file
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [("top/out/file", tarfile.REGTYPE, b"evil")],
+        [("top/out/deep/file", tarfile.REGTYPE, b"evil")],
+        [("top/hard", tarfile.LNKTYPE, "top/out/secret")],
+        [("top/../../outside/file", tarfile.REGTYPE, b"evil")],
+    ],
+)
+def test_no_archive_writes_outside(tmp_path, rest):
+    outside, folder = tmp_path / "outside", tmp_path / "here"
+    outside.mkdir()
+    folder.mkdir()
+    (outside / "secret").write_text("mine")
+    link = ("top/out", tarfile.SYMTYPE, str(outside))
+    with pytest.raises(Failed, match="leads out of"):
+        copies._extract(hostile(link, *rest), folder, "got", keep_owner=False)
+    assert tree(outside) == {"secret": "mine"}
+    assert not (folder / "got/hard").exists()
+
+
+def test_a_file_replaces_a_link_and_what_it_names_stays(tmp_path):
+    (tmp_path / "secret").write_text("mine")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    members = [
+        ("top", tarfile.SYMTYPE, str(tmp_path / "secret")),
+        ("top", tarfile.REGTYPE, b"evil"),
+    ]
+    copies._extract(hostile(*members), folder, "got", keep_owner=False)
+    assert (folder / "got").read_text() == "evil"
+    assert (tmp_path / "secret").read_text() == "mine"

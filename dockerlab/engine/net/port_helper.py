@@ -3,7 +3,7 @@
 Knows:   listening at exactly the address asked for, whose namespace is whose, when to end.
 Refuses: to decide which ports; anything heavy, as the zygote imports this. How bytes are copied:
          `port_streams.py`, `port_datagrams.py`.
-Source:  docs/architecture.md, "Processes": why the host's own traffic takes this way.
+Source:  docs/architecture.md, "The processes": why the host's own traffic takes this way.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Knows:   where a shim listens, and what remains of one that is gone.
 Refuses: to decide what becomes of the container (`services/`).
-Source:  docs/architecture.md, "The engine can die at any instant".
+Source:  docs/architecture.md, "Walk 3: the engine is killed".
 """
 
 from __future__ import annotations

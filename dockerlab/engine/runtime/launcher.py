@@ -2,7 +2,7 @@
 
 Knows:   the zygote's life (it is restarted when it dies), cgroup plans, adoption.
 Refuses: order between network, state and events (`services/`); the steps themselves (`plan.py`).
-Source:  docs/architecture.md, "Processes".
+Source:  docs/architecture.md, "The processes".
 """
 
 from __future__ import annotations

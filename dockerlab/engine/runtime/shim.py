@@ -2,7 +2,7 @@
 
 Knows:   the program's streams, its end, and the packets by which an engine steers it.
 Refuses: policy. It outlives the engine that asked for it; a later one connects to `run_dir/s`.
-Source:  DESIGN in docs/architecture.md, "Processes". PROTOCOL rises with every change of packets.
+Source:  docs/architecture.md, "The processes". PROTOCOL rises with every change of packets.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -327,6 +328,25 @@ def test_events_come_in_dockers_order(cli, starter, named):
     stream.terminate()
     stream.communicate()
     assert [one for one in seen if one != "attach"] == ["create", "start", "die", "destroy"]
+
+
+def test_execs_top_and_prunes_tell_of_themselves(cli, starter, named):
+    name = named("tells")
+    since = str(int(time.time()))
+    cli("run", "-d", "--name", name, "--label", f"only={name}", starter, "sleep", "60")
+    cli("exec", name, "true")
+    cli("exec", name, "nosuch", code=127)
+    cli("top", name)
+    cli("rm", "-f", name)
+    cli("container", "prune", "-f", "--filter", f"label=only={name}")
+    ending = ("--since", since, "--until", str(int(time.time()) + 1), "--format", "{{.Action}}")
+    seen = cli("events", "--filter", f"container={name}", *ending).stdout.splitlines()
+    told = [one for one in seen if one.startswith(("exec_", "top"))]
+    assert told == [
+        "exec_create: true ", "exec_start: true ", "exec_die",
+        "exec_create: nosuch ", "exec_start: nosuch ", "top",
+    ]  # fmt: skip
+    assert "prune" in cli("events", "--filter", "event=prune", *ending).stdout
 
 
 def _until(stream, last: str):

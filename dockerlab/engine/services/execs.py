@@ -104,6 +104,7 @@ class Execs:
         container = self._directory.get(found.container_id)
         self._check_running(container)
         found.started = True
+        self._emit(found, container, "exec_start")
         try:
             process = await self._launch(found, container, client)
         except DockerlabError as error:
@@ -155,7 +156,6 @@ class Execs:
             await process.abort()
             raise
         found.process, found.running, found.pid = process, True, process.pid
-        self._emit(found, container, "exec_start")
         return process
 
     async def _watch(self, found: Exec, process: Process) -> Exit:
@@ -219,8 +219,10 @@ class Execs:
         return partners.variables(container, links)
 
     def _emit(self, found: Exec, container: Container, action: str) -> None:
-        command = " ".join(found.config.cmd)
-        self._events.emit(container, f"{action}: {command}", execID=found.id)
+        # The program, a blank, then its arguments: without any the blank stays, as Docker has it.
+        program, *arguments = found.config.cmd
+        text = f"{action}: {program} {' '.join(arguments)}"
+        self._events.emit(container, text, execID=found.id)
 
     @staticmethod
     def _check_running(container: Container) -> None:

@@ -62,6 +62,7 @@ class Live:
         ended: set while no run is under way and the last one's end is in the row.
         restarting: the pending start of a restart policy.
         execs: ids of the execs made in this run.
+        removal: of a container with `--rm` whose start failed.
         keep_after_exit: the end under way is half of a restart, so `--rm` does not remove.
     """
 
@@ -72,6 +73,7 @@ class Live:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     restarting: asyncio.Task[None] | None = None
     execs: list[str] = field(default_factory=list)
+    removal: asyncio.Task[None] | None = None
     keep_after_exit: bool = False
 
     def __post_init__(self) -> None:

@@ -64,9 +64,15 @@ class Supervisor:
         """
         container = self._directory.find(name)
         live = self._directory.live(container.id)
-        async with live.lock:
-            self._cancel_restart(live)
-            await self._run(container.id, live, by_policy=False)
+        try:
+            async with live.lock:
+                self._cancel_restart(live)
+                await self._run(container.id, live, by_policy=False)
+        except DockerlabError:
+            if live.removal is not None:
+                # Docker answers last; who waits for the removal must not be told too late.
+                await asyncio.wait({live.removal})
+            raise
 
     async def stop(
         self, name: str, timeout_s: int | None, signal: str, *, for_restart: bool = False
@@ -342,7 +348,9 @@ class Supervisor:
         live.dismiss()
         live.waiters.announce_exit(code)
         if container.host.auto_remove:
-            self._rooms.tasks.spawn(self._remove(container.id), name=f"remove {container.id[:12]}")
+            live.removal = self._rooms.tasks.spawn(
+                self._remove(container.id), name=f"remove {container.id[:12]}"
+            )
 
     def _watched(self, container_id: str, live: Live, process: Process) -> None:
         live.process = process

@@ -135,11 +135,6 @@ def parse_filters(text: str) -> Filters:
     return Filters({key: _values(given) for key, given in tree.items()})
 
 
-def render_filters(filters: Mapping[str, Iterable[str]]) -> str:
-    """Write filters in the shape every version of the API takes."""
-    return msgspec.json.encode({key: list(given) for key, given in filters.items()}).decode()
-
-
 def _values(given: object) -> list[str]:
     if isinstance(given, dict) and all(isinstance(item, bool) for item in given.values()):
         return [key for key, wanted in given.items() if wanted]

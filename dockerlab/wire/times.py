@@ -134,28 +134,6 @@ def parse_duration(text: str) -> int:
     return sign * total
 
 
-def render_duration(duration_ns: int) -> str:
-    """Write nanoseconds as Go prints a duration: "1h30m0s", "1.5s", "250ms".
-
-    Source: Go time.Duration.String.
-    """
-    if duration_ns == 0:
-        return "0s"
-    sign, rest = ("-", -duration_ns) if duration_ns < 0 else ("", duration_ns)
-    if rest < SECOND_NS:
-        for unit, name in ((1_000_000, "ms"), (1_000, "\N{MICRO SIGN}s"), (1, "ns")):
-            if rest >= unit:
-                return f"{sign}{_decimal(rest, unit)}{name}"
-    minutes, seconds_ns = divmod(rest, 60 * SECOND_NS)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{_decimal(seconds_ns, SECOND_NS)}s"
-    if hours:
-        text = f"{hours}h{minutes}m{text}"
-    elif minutes:
-        text = f"{minutes}m{text}"
-    return sign + text
-
-
 def human_duration(duration_ns: int) -> str:
     """Say a duration as `docker ps` does: "About a minute", "5 days"."""
     seconds = max(0, duration_ns) // SECOND_NS
@@ -194,9 +172,3 @@ def _stamp(time_ns: int) -> str:
 
 def _fraction_ns(digits: str) -> int:
     return int(digits[:9].ljust(9, "0")) if digits else 0
-
-
-def _decimal(value: int, unit: int) -> str:
-    whole, part = divmod(value, unit)
-    digits = str(part).zfill(len(str(unit)) - 1).rstrip("0")
-    return f"{whole}.{digits}" if digits else str(whole)

@@ -243,25 +243,20 @@ def test_durations_refused(text: str) -> None:
         times.parse_duration(text)
 
 
-@given(st.integers(min_value=-(2**62), max_value=2**62))
-def test_durations_come_back(duration_ns: int) -> None:
-    assert times.parse_duration(times.render_duration(duration_ns)) == duration_ns
-
-
 @pytest.mark.parametrize(
-    ("duration_ns", "text"),
+    ("text", "duration_ns"),
     [
-        (0, "0s"),
-        (1, "1ns"),
-        (1_500, "1.5\u00b5s"),
-        (250_000_000, "250ms"),
-        (SECOND * 3 // 2, "1.5s"),
-        (90 * MINUTE, "1h30m0s"),
-        (-MINUTE, "-1m0s"),
+        ("0", 0),
+        ("1ns", 1),
+        ("1.5\u00b5s", 1_500),
+        ("250ms", 250_000_000),
+        ("1.5s", SECOND * 3 // 2),
+        ("1h30m0s", 90 * MINUTE),
+        ("-1m0s", -MINUTE),
     ],
 )
-def test_rendered_durations(duration_ns: int, text: str) -> None:
-    assert times.render_duration(duration_ns) == text
+def test_durations(text: str, duration_ns: int) -> None:
+    assert times.parse_duration(text) == duration_ns
 
 
 @pytest.mark.parametrize(
@@ -306,9 +301,6 @@ def test_both_shapes_of_filters(text: str) -> None:
     found = filters.parse_filters(text)
     assert found.get("status") == ("running",)
     assert found.get("label") == ("a=1", "b")
-    assert filters.parse_filters(filters.render_filters({"label": found.get("label")})).get(
-        "label"
-    ) == ("a=1", "b")
 
 
 @pytest.mark.parametrize("text", ["x", "[]", '{"a":1}', '{"a":[1]}', '{"a":{"b":2}}', "{"])

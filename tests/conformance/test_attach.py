@@ -285,3 +285,27 @@ def test_from_1_42_a_websocket_chooses_streams(api, host, made):
     raw = _websocket(host, name, "stream=1&stdin=1&stderr=1", "v1.42")
     raw.sock.sendall(_masked(2, b"\n"))
     assert b"".join(data for code, data in _frames(raw.until()) if code == 2) == b"err\n"
+
+
+def test_a_log_that_is_not_kept_is_refused_before_the_stream(api, host, made):
+    if os.environ.get("CONFORMANCE_HOST"):
+        pytest.skip("dockerd says it on the raw connection")
+    options = api.create_host_config(log_config={"Type": "none"})
+    name = made("sleep 60", host_config=options)
+    raw = _attach(host, name, "logs=1&stream=1&stdout=1")
+    assert raw.answer().startswith("HTTP/1.1 501")
+    assert b"does not support reading" in raw.until()
+
+
+def test_a_restart_shows_earlier_runs_once(api, host, made):
+    name = made("echo run")
+    for _ in range(2):
+        api.start(name)
+        api.wait(name)
+    raw = _attach(host, name, "logs=1&stream=1&stdout=1")
+    raw.answer()
+    raw.until(b"run\n")
+    api.start(name)
+    said = _text(raw.until())
+    if not os.environ.get("CONFORMANCE_HOST"):
+        assert said == b"run\n" * 3

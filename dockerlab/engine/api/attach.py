@@ -89,6 +89,9 @@ class _Handlers:
         name = request.params["name"]
         container = self._looks.find(name)
         self._runs.check_attachable(name)
+        if request.query.flag("logs"):
+            # A driver that keeps nothing is refused here, while there is a status to say it with.
+            self._looks.logs(container.id, LogWish())
         return container
 
     async def _attach(self, request: Request, container: Container, client: Client) -> None:

@@ -39,6 +39,8 @@ from dockerlab.errors import DockerlabError, Forbidden
 from dockerlab.version import version
 
 _log = logging.getLogger(__name__)
+# As Go's, and so dockerd's: a client that finds the queue full is refused.
+_BACKLOG = 4096
 
 
 class Engine:
@@ -88,7 +90,7 @@ class Engine:
             started_ns = time.time_ns()
             about = self._about(started_ns)
             app = App(complete=False)
-            listening = bind_unix_socket(str(settings.socket), 0o600)
+            listening = bind_unix_socket(str(settings.socket), 0o600, backlog=_BACKLOG)
             stack.callback(settings.socket.unlink, missing_ok=True)
             stack.push_async_callback(app.close)
             app.server().add_socket(listening)

@@ -276,12 +276,17 @@ class _Loading:
             return self._again(diff_id, below)
         size = self._keep(name)
         digest = self._archive.present[name]
-        with self._store.blobs.open(digest) as file:
-            compression = sniff(file.read(6))
-            file.seek(0)
-            layer = self._store.layers.unpack(
-                file, diff_id=diff_id, parents=below, progress=self._ticker(diff_id, size)
-            )
+        try:
+            with self._store.blobs.open(digest) as file:
+                compression = sniff(file.read(6))
+                file.seek(0)
+                layer = self._store.layers.unpack(
+                    file, diff_id=diff_id, parents=below, progress=self._ticker(diff_id, size)
+                )
+        except BaseException:
+            if digest not in self._store.images.needed_blobs():
+                self._store.blobs.remove(digest)
+            raise
         self._store.images.note_blob(
             diff_id,
             Blob(digest=digest, size=size, media_type=documents.layer_type(compression)),

@@ -292,6 +292,9 @@ class Lab:
         links.make_bridge(MakeBridge(name="out0", addresses=(f"{OUTSIDE_HOST}/24",)))
         pair = MakePair(link="outv", bridge="out0", interface="eth0", mac=mac_of(OUTSIDE))
         index = links.make_pair(pair, self.outside.netns)
+        # Addresses of ports come and go with containers, and browsers drop connections by that.
+        switch = Path("/proc/sys/net/ipv6/conf/outv/disable_ipv6")
+        assert switch.read_text() == "1\n"  # noqa: ASYNC240 - the kernel's memory, not a disk
         steps = (
             LinkUp(name="lo"),
             AddAddress(name="eth0", address=f"{OUTSIDE}/24"),

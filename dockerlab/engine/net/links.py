@@ -136,6 +136,9 @@ class Links:
         ):
             pair = pair.replace(sentinel, value)
         made = _read_link(self._channel.ask(step.link, pair)[0])
+        # A port needs none, and an address that comes and goes with each container makes Chromium
+        # drop every connection of its pages (ERR_NETWORK_CHANGED): those to JupyterLab, too.
+        _switch_off_ipv6(step.link)
         if step.isolated:
             self._isolate(step.link, made.index)
         return made.peer
@@ -338,7 +341,7 @@ def _first_ipv4(step: MakeBridge) -> str:
 
 
 def _switch_off_ipv6(name: str) -> None:
-    """Keep a bridge without IPv6 from giving itself an address of that family."""
+    """Keep a link from giving itself an address of that family."""
     with contextlib.suppress(OSError):
         (_SYSCTL / name / "disable_ipv6").write_text("1")
 

@@ -119,6 +119,9 @@ def info_document(about: About, counts: Counts, version: tuple[int, int]) -> dic
         document["DefaultAddressPools"] = _POOLS
     if version >= (1, 44):
         document["CDISpecDirs"] = []
+    if version < (1, 49):
+        for part in ("ContainerdCommit", "RuncCommit", "InitCommit"):
+            document[part] = {"ID": _COMMIT, "Expected": _COMMIT}
     if version >= (1, 49):
         document["FirewallBackend"] = {"Driver": "nftables"}
     if version >= (1, 50):

@@ -112,9 +112,9 @@ class Containers:
         Raises:
             Conflict: somebody has that name. InvalidRequest: it can't be one, or it is the same.
         """
-        container = self.directory.find(name)
         if not new_name:
             raise InvalidRequest("Neither old nor new names may be empty")
+        container = self.directory.find(name)
         try:
             wanted = names.checked(f"/{new_name.removeprefix('/')}")
         except InvalidRequest as error:

@@ -28,6 +28,7 @@ from dockerlab.errors import Conflict, DockerlabError, InvalidRequest, NotFound
 from dockerlab.wire.documents import ExecConfig
 
 _LOOKED_UP = ("unable to find ", "Unable to find ", "uids and gids must")
+_NOT_RUN = 126
 _REMEMBERED_S = 300
 """How long an exec that is over can be inspected."""
 
@@ -147,6 +148,12 @@ class Execs:
             del self._execs[exec_id]
 
     async def _launch(self, found: Exec, container: Container, client: Client | None) -> Process:
+        folder = found.config.working_dir
+        if folder and not folder.startswith("/"):
+            raise StartFailed(
+                "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown",
+                exit_code=_NOT_RUN,
+            )
         process = await self._rooms.launcher.launch(self._spec(found, container))
         try:
             if client is not None:
@@ -246,4 +253,4 @@ def _failed_code(error: DockerlabError) -> int:
     """The exit code of what could not be started; users are looked up before Docker's runtime."""
     if isinstance(error, StartFailed) and not error.message.startswith(_LOOKED_UP):
         return error.exit_code
-    return 126
+    return _NOT_RUN

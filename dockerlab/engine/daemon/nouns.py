@@ -25,6 +25,7 @@ from dockerlab.engine.linux import cgroups
 from dockerlab.engine.model.container import Container
 from dockerlab.engine.runtime.launcher import Launcher
 from dockerlab.engine.services.adoption import Adoption
+from dockerlab.engine.services.attachments import Attachments
 from dockerlab.engine.services.connections import REPLAY, Connections
 from dockerlab.engine.services.containers import Containers
 from dockerlab.engine.services.events import Events
@@ -64,11 +65,12 @@ async def furnish(
         return routes
 
     runs, looks = containers.supervisor, containers.reading
+    attachments = Attachments(rooms, containers.directory)
     return Furnished(
         routes=[
             *containers_api.routes(containers, runs, looks),
-            *streams_api.routes(runs, looks),
-            *attach_api.routes(runs, looks),
+            *streams_api.routes(attachments, looks),
+            *attach_api.routes(attachments, looks),
             *execs_api.routes(containers.execs),
             *images_api.routes(images),
             *networks_api.routes(rooms.networks, Connections(rooms, containers.directory)),

@@ -18,7 +18,6 @@ from dockerlab.engine.linux.birth import boot_id
 from dockerlab.engine.linux.signals import signal_number
 from dockerlab.engine.model.container import Container, State
 from dockerlab.engine.model.lifecycle import Move, Status, after, not_running
-from dockerlab.engine.runtime.client import Client
 from dockerlab.engine.runtime.launcher import Exit, Process, StartFailed
 from dockerlab.engine.services import restarts
 from dockerlab.engine.services.container_events import ContainerEvents
@@ -182,79 +181,6 @@ class Supervisor:
                 raise InvalidRequest(
                     f'invalid condition: "{condition}"', hint="not-running, next-exit or removed."
                 )
-
-    def check_attachable(self, name: str) -> None:
-        """Refuse what can't be attached to; a container that does not run yet can.
-
-        Raises:
-            Conflict: it is paused or restarting.
-        """
-        container = self._directory.find(name)
-        if container.state.status is Status.PAUSED:
-            raise Conflict(
-                f"container {name} is paused, unpause the container before attach",
-                hint=f"docker unpause {container.name}",
-            )
-        if container.state.status is Status.RESTARTING:
-            raise Conflict(
-                f"Container {container.id} is restarting, wait until the container is running"
-            )
-
-    async def attach(self, name: str, client: Client | None) -> None:
-        """Join a client to a container's program, now or at its start; stay until it is over.
-
-        Without a client only the event tells that somebody looked.
-        """
-        container = self._directory.find(name)
-        live = self._directory.live(container.id)
-        self._events.emit(container, "attach")
-        if client is None:
-            return
-        seen_ns = 0
-        if live.process is None and client.history is not None:
-            # Whoever attaches before a start sees the runs before it at once.
-            seen_ns = time.time_ns()
-            await client.history(0, seen_ns)
-        if live.process is not None:
-            await client.join(live.process)
-        else:
-            live.joining.append(client)
-        try:
-            attached = await client.joined
-        finally:
-            if client in live.joining:
-                live.joining.remove(client)
-        if attached is None:
-            return
-        if client.history is not None and client.process is not None:
-            try:
-                await client.history(seen_ns and seen_ns + 1, attached.since_ns)
-            finally:
-                await client.process.resume(attached)
-        if await attached.done == "detached":
-            self._events.emit(self._directory.get(container.id), "detach")
-
-    async def resize(self, name: str, height: int, width: int) -> None:
-        """Tell a container's terminal its size.
-
-        Raises:
-            Conflict: it does not run.
-        """
-        container = self._directory.find(name)
-        await self.process_of(name).resize(height, width)
-        self._events.emit(container, "resize", height=str(height), width=str(width))
-
-    def process_of(self, name: str) -> Process:
-        """Get the running process of a container.
-
-        Raises:
-            Conflict: it does not run.
-        """
-        container = self._directory.find(name)
-        process = self._directory.live(container.id).process
-        if process is None:
-            raise not_running(container.id)
-        return process
 
     async def take_over(
         self, container_id: str, process: Process | None, last: Exit | None

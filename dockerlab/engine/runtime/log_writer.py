@@ -7,10 +7,10 @@ Source:  Docker's jsonfilelog and its copier; Go's JSON escapes.
 
 from __future__ import annotations
 
-import codecs
 import errno
 import json
 import os
+import re
 import struct
 import time
 from collections.abc import Iterator, Mapping
@@ -36,19 +36,11 @@ def time_text(time_ns: int) -> bytes:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}{digits}Z".encode()
 
 
-def _each_byte(problem: UnicodeError) -> tuple[str, int]:
-    # Go replaces byte by byte, Python's "replace" a whole broken sequence at once.
-    if not isinstance(problem, UnicodeDecodeError):
-        raise problem
-    return "\\ufffd" * (problem.end - problem.start), problem.end
-
-
-codecs.register_error("dockerlab.each_byte", _each_byte)
-
 _NAMED = (
     (b"\\", b"\\\\"), (b'"', b'\\"'), (b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026"),
     (b"\r", b"\\r"),
 )  # fmt: skip
+_BROKEN = re.compile("[\udc80-\udcff]")
 _CONTROLS = bytes(code for code in range(32) if code not in b"\r\n")
 
 
@@ -63,7 +55,9 @@ def escape(text: bytes) -> bytes:
         for code in _CONTROLS:
             text = text.replace(bytes((code,)), b"\\u%04x" % code)
     if not text.isascii():
-        text = text.decode("utf-8", "dockerlab.each_byte").encode()
+        # Go replaces byte by byte, Python's "replace" a whole broken sequence at once; an error
+        # handler of ours would be called for each, and binary output would take seconds.
+        text = _BROKEN.sub(r"\\ufffd", text.decode("utf-8", "surrogateescape")).encode()
         text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
     return text
 

@@ -17,7 +17,13 @@ const CSS = `${LOOK}
 .dl-layers .dl-right > .dl-totals { border-bottom: 0; border-top: 1px solid var(--dl-line); min-height: 32px; }
 .dl-layers input[type=search] { flex: 1; min-width: 90px; }
 .dl-layers .dl-together { display: flex; gap: 4px; align-items: center; white-space: nowrap; }
-${LIST_LOOK}${TREE_LOOK}`;
+${LIST_LOOK}${TREE_LOOK}
+.dl-explorer { container-type: inline-size; }
+@container (max-width: 620px) {
+  .dl-layers { grid-template-columns: minmax(0, 1fr); grid-template-rows: 200px minmax(0, 1fr); height: 600px; }
+  .dl-layers .dl-left { border-right: 0; border-bottom: 2px solid var(--dl-line); }
+}
+`;
 let counter = 0;
 
 function render({ model, el }: Place): () => void {
@@ -99,7 +105,7 @@ function render({ model, el }: Place): () => void {
   right.append(bar, explorer.node, totals);
   const body = element('div', { class: 'dl-layers' });
   body.append(left, right);
-  const root = element('div', { class: 'dockerlab-widget' });
+  const root = element('div', { class: 'dockerlab-widget dl-explorer' });
   root.append(element('style', {}, CSS), body);
   el.append(root);
   choose(chosen);

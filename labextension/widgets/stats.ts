@@ -8,6 +8,7 @@ import { binarySize, element, LOOK, size, visible } from './parts/look';
 import type { Place } from './parts/model';
 
 const KEPT = 600;
+const SILENT_MS = 3500; // the host sends a sample a second: whoever misses three has ended
 const COLUMNS = ['Container', 'CPU', 'Memory / limit', 'Network in / out', 'Block read / written', 'Processes'];
 const CSS = `${UPLOT_CSS}${LOOK}
 .dl-stats .dl-charts {
@@ -84,7 +85,9 @@ function render({ model, el }: Place): () => void {
     build();
     const lists = [...samples.values()];
     drawn.forEach(chart => chart.draw(lists, start));
-    body.replaceChildren(...lists.map((list, place) => row(list[list.length - 1], place)));
+    const latest = lists.map(list => list[list.length - 1]);
+    const newest = Math.max(...latest.map(sample => sample.time));
+    body.replaceChildren(...latest.map((sample, place) => row(sample, place, newest - sample.time > SILENT_MS)));
     tell();
   };
   const tell = (): void => {
@@ -150,12 +153,12 @@ function render({ model, el }: Place): () => void {
   };
 }
 
-function row(sample: Sample, place: number): HTMLElement {
-  const made = element('tr');
+function row(sample: Sample, place: number, silent: boolean): HTMLElement {
+  const made = element('tr', { class: silent ? 'dl-dim' : '' });
   const name = element('th', { scope: 'row' });
   const swatch = element('span', { class: 'dl-swatch', 'aria-hidden': 'true' });
   swatch.style.background = shade(place);
-  name.append(swatch, visible(sample.name));
+  name.append(swatch, `${visible(sample.name)}${silent ? ' (last figures)' : ''}`);
   made.append(name);
   for (const text of [
     `${sample.cpu.toFixed(1)} %`,

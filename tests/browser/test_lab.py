@@ -303,6 +303,7 @@ def test_the_story_of_the_pictures(lab, stage, folder):
         for theme, suffix in (("Light", ""), ("Dark", "-dark")):
             lab.theme(theme)
             opened.scroll_to(2)
+            lab.page.mouse.move(1, 500)  # no row under it
             lab.page.screenshot(path=PICTURES / f"lab{suffix}.png")
             widget = layers.locator(".dockerlab-widget")
             widget.screenshot(path=PICTURES / f"layers{suffix}.png")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from dockerlab.commands.results import (
     Documents,
     ImageLayers,
@@ -51,6 +53,12 @@ def test_tables_are_escaped():
     assert EVIL not in shown
     assert "&lt;img" in shown
     assert "1.5kB" in shown
+
+
+def test_tables_look_right_without_a_style_sheet():
+    shown = html_of(table("text"))
+    assert '<td style="text-align:left">text</td>' in shown
+    assert re.search(r'<td style="text-align:right[^"]*">1.5kB</td>', shown)
 
 
 def test_documents_are_escaped():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 
 from dockerlab.commands.grammar import Arguments, Verb, switch, text
 from dockerlab.commands.results import Done
@@ -16,8 +17,7 @@ from dockerlab.commands.session import Session
 from dockerlab.errors import Failed
 
 _TIMEOUT_S = 180  # the starter image is made from the host's own files at the first start
-
-
+_LET_GO_S = 5
 _USUAL = "127.0.0.1:5000"
 _ANY = "127.0.0.1:0"
 
@@ -33,11 +33,23 @@ def start(session: Session, args: Arguments) -> Done:
         if args.given("addr") or "in use" not in error.message:
             raise
         # Port 5000 is popular; nobody asked for exactly that one.
-        line = _command(["start", "--addr", _ANY, *words])
+        line = _elsewhere(words)
     session.feedback.note(line)
     address = re.search(r"[\w.:\[\]-]+:\d+", line)
     where = address[0] if address else args.text("addr", _USUAL)
     return Done(action="registry start", names=(where.replace("127.0.0.1", "localhost"),))
+
+
+def _elsewhere(words: list[str]) -> str:
+    """Start at a free port, once the server that found its port taken has let its folder go."""
+    end = time.monotonic() + _LET_GO_S
+    while True:
+        try:
+            return _command(["start", "--addr", _ANY, *words])
+        except Failed as error:
+            if "storage" not in error.message or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def stop(session: Session, args: Arguments) -> Done:

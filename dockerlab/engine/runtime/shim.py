@@ -7,7 +7,6 @@ Source:  docs/architecture.md, "The processes". PROTOCOL rises with every change
 
 from __future__ import annotations
 
-import errno
 import gc
 import json
 import os
@@ -19,8 +18,9 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from dockerlab.engine.linux import syscalls
-from dockerlab.engine.runtime import init, packets
+from dockerlab.engine.runtime import init, packets, shim_steps
 from dockerlab.engine.runtime.log_writer import LogWriter
+from dockerlab.engine.runtime.pipes import Pipes
 from dockerlab.engine.runtime.poller import IN, Poller
 from dockerlab.engine.runtime.streams import Client, Streams
 
@@ -94,9 +94,9 @@ class Shim:
     def clone(self, joined: int) -> None:
         """Perform the shim's steps, clone init, and tell the engine about it."""
         try:
-            self._perform(joined)
+            shim_steps.perform(self._plan["shim"], joined)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            pipes = _Pipes(tty=self._facts["tty"], stdin=self._facts["stdin_open"])
+            pipes = Pipes(tty=self._facts["tty"], stdin=self._facts["stdin_open"])
             cgroup = self._plan["cgroup"]
             group = os.open(cgroup, os.O_PATH | os.O_DIRECTORY) if cgroup else -1
             self._pid, self._pidfd = syscalls.clone3(self._plan["namespaces"], group)
@@ -117,27 +117,6 @@ class Shim:
             self._streams.open_pipes(*pipes.ours)
         for control in tuple(self._controls.values()):
             self._greet(control)
-
-    def _perform(self, joined: int) -> None:
-        for name, *facts in self._plan["shim"]:
-            if name == "MakeCgroup":
-                with suppress(FileExistsError):
-                    os.mkdir(facts[0], 0o755)
-            elif name == "WriteCgroup":
-                _write_cgroup(*facts)
-            elif name == "FilterDevices":
-                _filter_devices(*facts)
-            else:
-                self._join_pid(facts[0], joined)
-
-    @staticmethod
-    def _join_pid(path: str, joined: int) -> None:
-        if not path:
-            syscalls.setns(joined, syscalls.CLONE_NEWPID)
-            return
-        descriptor = os.open(path, os.O_RDONLY)
-        syscalls.setns(descriptor, syscalls.CLONE_NEWPID)
-        os.close(descriptor)
 
     def _listen(self) -> None:
         directory = self._facts["run_dir"]
@@ -437,49 +416,9 @@ class Shim:
             _remove(os.rmdir, path)
 
 
-class _Pipes:
-    """The pipes between program and shim: `theirs` become 0, 1, 2; -1 keeps /dev/null."""
-
-    def __init__(self, *, tty: bool, stdin: bool) -> None:
-        self.theirs, self.ours = (-1, -1, -1), (-1, -1, -1)
-        if tty:
-            return
-        stdin_read, stdin_write = os.pipe2(os.O_CLOEXEC) if stdin else (-1, -1)
-        stdout_read, stdout_write = os.pipe2(os.O_CLOEXEC)
-        stderr_read, stderr_write = os.pipe2(os.O_CLOEXEC)
-        self.theirs = stdin_read, stdout_write, stderr_write
-        self.ours = stdin_write, stdout_read, stderr_read
-
-    def close_theirs(self) -> None:
-        for descriptor in self.theirs:
-            if descriptor >= 0:
-                os.close(descriptor)
-
-
 def _open_log(facts: list[Any]) -> LogWriter | None:
     driver = facts[0]
     return None if driver == "none" else LogWriter(*facts)
-
-
-def _write_cgroup(path: str, text: str, required: bool) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, text.encode())
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if required:
-            reason = os.strerror(error.errno or errno.EIO)
-            raise OSError(error.errno, f"write {text} to {path}: {reason}") from None
-
-
-def _filter_devices(directory: str, program: str) -> None:
-    import binascii  # noqa: PLC0415 - cgroup v2 only
-
-    from dockerlab.engine.linux.device_filter import attach  # noqa: PLC0415
-
-    attach(directory, binascii.a2b_base64(program))
 
 
 def _remove(call: Any, path: str) -> None:

@@ -1,18 +1,16 @@
 """When this machine booted and when a process began: what makes a pid mean one process.
 
-Knows:   two files of /proc. Light, as `dockerlab engine start` waits for its imports.
+Knows:   two files of /proc. Light: every shim carries it, and `engine start` waits for it.
 Refuses: everything else about the machine; `machine.py`.
 Source:  man 5 proc_pid_stat.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 
 def boot_id() -> str:
     """The id of this boot: tells a reboot from a restart of the engine."""
-    return _text(Path("/proc/sys/kernel/random/boot_id")).strip()
+    return _text("/proc/sys/kernel/random/boot_id").strip()
 
 
 def start_ticks(pid: int) -> int:
@@ -21,13 +19,14 @@ def start_ticks(pid: int) -> int:
     A pid comes back some day; a pid with its start time does not.
     """
     # The command's name, in brackets, may hold spaces and brackets itself.
-    _, _, rest = _text(Path(f"/proc/{pid}/stat")).rpartition(")")
+    _, _, rest = _text(f"/proc/{pid}/stat").rpartition(")")
     fields = rest.split()
     return int(fields[19]) if len(fields) > 19 and fields[0] != "Z" else 0
 
 
-def _text(path: Path) -> str:
+def _text(path: str) -> str:
     try:
-        return path.read_text("utf-8", "replace")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
     except OSError:
         return ""

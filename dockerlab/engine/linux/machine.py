@@ -9,11 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dockerlab.engine.linux.birth import boot_id
 from dockerlab.engine.linux.cgroups import look
 from dockerlab.engine.model.machine import Machine, Mode
-
-__all__ = ["boot_id", "may_administer", "read"]
 
 _CAP_SYS_ADMIN = 21
 

@@ -24,9 +24,3 @@ def syncfs(path: str) -> None:
             raise failed("syncfs", path)
     finally:
         os.close(descriptor)
-
-
-def boot_id() -> str:
-    """Name the machine's boot: another one means that unwritten data is gone."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()

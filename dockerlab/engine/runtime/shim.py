@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from dockerlab.engine.linux import syscalls
+from dockerlab.engine.linux.birth import boot_id, start_ticks
 from dockerlab.engine.runtime import init, packets, shim_steps
 from dockerlab.engine.runtime.log_writer import LogWriter
 from dockerlab.engine.runtime.pipes import Pipes
@@ -131,7 +132,7 @@ class Shim:
         os.close(place)
         self._poller.watch(self._listener.fileno(), IN, self._connected)
         with open(f"{directory}/pid", "w", encoding="ascii") as file:
-            file.write(f"{self._pid} {_start_time(self._pid)} {_boot_id()}\n")
+            file.write(f"{self._pid} {start_ticks(self._pid)} {boot_id()}\n")
 
     def _connected(self, _mask: int) -> None:
         assert self._listener is not None
@@ -424,13 +425,3 @@ def _open_log(facts: list[Any]) -> LogWriter | None:
 def _remove(call: Any, path: str) -> None:
     with suppress(OSError):  # gone already, or not ours to force
         call(path)
-
-
-def _start_time(pid: int) -> str:
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()[19]
-
-
-def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dockerlab.engine.linux import sync
+from dockerlab.engine.linux.birth import boot_id
 from dockerlab.engine.store.db import Database
 from dockerlab.engine.store.records import Table
 from dockerlab.errors import Unavailable
@@ -26,7 +27,7 @@ class Durable:
     def __init__(self, root: Path, db: Database) -> None:
         self._root = str(root)
         self._notes = Table(db, "unsynced", str)
-        self._boot = sync.boot_id()
+        self._boot = boot_id()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store sync", daemon=True)

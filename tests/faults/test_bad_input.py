@@ -190,7 +190,7 @@ def test_clients_that_vanish(stocked: Stocked, soak: bool) -> None:
         ("POST /images/create?fromImage=127.0.0.1:1/x", b"", b""),
     ]
     before = descriptors(stocked)
-    for _ in range(20 if soak else 3):
+    for _ in range(20 if soak else 5):
         for target, headers, body in requests:
             with socket.socket(socket.AF_UNIX) as one:
                 one.settimeout(10)

@@ -32,14 +32,20 @@ async def written(
         details: what stands between time and text.
     """
     prefix = details.encode()
-    async for batch in batches:
-        pieces: list[bytes] = []
-        for record in batch:
-            if record.stream not in wanted:
-                continue
-            data = prefix + record.data
-            if stamped:
-                data = f"{log_stamp(record.time_ns)} ".encode() + data
-            pieces.append(encode(record.stream, data) if framed else data)
-        if pieces:
-            yield b"".join(pieces)
+    try:
+        async for batch in batches:
+            pieces: list[bytes] = []
+            for record in batch:
+                if record.stream not in wanted:
+                    continue
+                data = prefix + record.data
+                if stamped:
+                    data = f"{log_stamp(record.time_ns)} ".encode() + data
+                pieces.append(encode(record.stream, data) if framed else data)
+            if pieces:
+                yield b"".join(pieces)
+    finally:
+        # A client that left must not keep the log's files open until the next collection.
+        close = getattr(batches, "aclose", None)
+        if close is not None:
+            await close()

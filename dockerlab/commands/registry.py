@@ -17,7 +17,7 @@ from dockerlab.commands.session import Session
 from dockerlab.errors import Failed
 
 _TIMEOUT_S = 180  # the starter image is made from the host's own files at the first start
-_LET_GO_S = 5
+_LET_GO_S = 60  # it may be in the middle of packing the starter image
 _USUAL = "127.0.0.1:5000"
 _ANY = "127.0.0.1:0"
 

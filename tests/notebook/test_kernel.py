@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,21 +90,8 @@ def test_an_interrupt_ends_the_program_and_keeps_the_container(kernel, image, na
     assert shown == ["False"]
 
 
-@pytest.fixture
-def packed(
-    environ: dict[str, str], registry: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Let notebooks' own registries find the starter image packed: that takes seconds."""
-    del registry  # it has packed it, and is idle now
-    kept = Path(environ["DOCKERLAB_ROOT"], "registry")
-    storage = next(tmp_path_factory.getbasetemp().glob("registry*/storage"), None)
-    if storage is not None and not kept.exists():
-        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copytree(storage, kept)  # one storage is for one registry
-
-
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
-@pytest.mark.usefixtures("image", "packed")
+@pytest.mark.usefixtures("image")
 @pytest.mark.timeout(240)
 def test_notebooks_run(path, environ):
     from dockerlab.notebook.demo import as_html, execute

@@ -135,7 +135,7 @@ class Exchange(httputil.HTTPMessageDelegate):
             self._refused = InvalidRequest("http: request body too large")
             self._begin()
             return None
-        if self._route is not None and self._route.stream_body:
+        if self._route is not None and self._route.stream_body and not self._body.taken.is_set():
             return asyncio.ensure_future(self._room())
         return None
 

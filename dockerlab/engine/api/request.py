@@ -21,6 +21,8 @@ from dockerlab.wire.filters import Filters, parse_filters
 T = TypeVar("T", bound=msgspec.Struct)
 
 _FALSE = frozenset({"", "0", "no", "false", "none"})
+# How much of a streamed body may wait here before its sender has to.
+_AHEAD_BYTES = 1 << 20
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -76,12 +78,13 @@ class Query:
 
 
 class Body:
-    """A request's body on its way in; the sender waits until each piece was taken."""
+    """A request's body on its way in; the sender waits when it is too far ahead."""
 
     def __init__(self, limit_bytes: int | None) -> None:
         self._limit = limit_bytes
         self._seen = 0
         self._pieces: list[bytes] = []
+        self._held = 0
         self._ended = False
         self._broken = False
         self._arrived = asyncio.Event()
@@ -99,7 +102,9 @@ class Body:
         if self._limit is not None and self._seen > self._limit:
             return False
         self._pieces.append(piece)
-        self._taken.clear()
+        self._held += len(piece)
+        if self._held > _AHEAD_BYTES:
+            self._taken.clear()
         self._arrived.set()
         return True
 
@@ -117,7 +122,7 @@ class Body:
             Failed: `unexpected EOF`, when the sender went away before the end.
         """
         while True:
-            pieces, self._pieces = self._pieces, []
+            pieces, self._pieces, self._held = self._pieces, [], 0
             self._arrived.clear()
             for piece in pieces:
                 yield piece

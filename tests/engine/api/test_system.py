@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import time
 from typing import Any
 
 import pytest
@@ -95,8 +94,8 @@ def test_auth_refuses_what_no_registry_could_mean(engine: Any) -> None:
 
 
 def test_events_that_are_over(engine: Any) -> None:
-    now = int(time.time())
-    assert ask(engine, "GET", f"/events?since={now - 10}&until={now - 5}") == (200, b"")
+    # Long before this engine: other tests share it, and it remembers.
+    assert ask(engine, "GET", "/events?since=1&until=2") == (200, b"")
     assert ask(engine, "GET", "/events?until=0") == (200, b"")
     status, document = ask(engine, "GET", "/events?since=yesterday")
     assert status == 400

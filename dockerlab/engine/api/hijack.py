@@ -47,6 +47,9 @@ class Hijacked:
         """Say the end to the client, also where a copy of the socket lives in a shim."""
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
+            # What a client sent and nobody read would turn its end of file into a reset.
+            while self.socket.recv(_READ_BYTES):
+                pass
         self.socket.close()
 
 

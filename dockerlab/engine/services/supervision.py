@@ -298,7 +298,9 @@ class Supervisor:
         except DockerlabError as error:
             _log.warning("%s ended, and something of it stays: %s", container_id[:12], error)
         container = self._directory.get(container_id)
-        ran_ns = last.finished_ns - container.state.started_ns
+        # The shim knows the moment; a short run may be over before we have looked at the clock.
+        started_ns = last.started_ns or container.state.started_ns
+        ran_ns = last.finished_ns - started_ns
         again = restarts.wants_restart(container, last.code)
         delay_ms = restarts.next_delay_ms(container.state.restart_delay_ms, ran_ns) if again else 0
         container = await self._write(
@@ -308,6 +310,7 @@ class Supervisor:
             exit_code=last.code,
             error=last.error,
             oom_killed=last.oom,
+            started_ns=started_ns,
             finished_ns=last.finished_ns,
             restart_delay_ms=delay_ms,
         )

@@ -36,7 +36,9 @@ def test_signals_are_as_a_program_expects(bench):
     finally:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-    assert {status[one] for one in ("SigBlk", "SigIgn", "SigCgt")} == {"0" * 16}
+    # glibc keeps 32 and 33 for itself: it lets nobody set them, and a library of ours may have.
+    seen = {int(status[one], 16) & ~(0b11 << 31) for one in ("SigBlk", "SigIgn", "SigCgt")}
+    assert seen == {0}
 
 
 def test_exit_codes(bench):

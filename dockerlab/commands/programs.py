@@ -284,7 +284,8 @@ class _Waiting:
 
     def _read(self) -> None:
         try:
-            self._answer = next(self._messages, None)
+            with contextlib.closing(self._messages) as messages:
+                self._answer = next(messages, None)
         except DockerlabError as error:
             self._answer = error
 

@@ -228,6 +228,10 @@ def test_a_client_that_leaves_ends_its_step(lab: Lab, base: Image) -> None:
         await asyncio.wait_for(runner.begun.wait(), 20)
         writer.close()
         await asyncio.wait_for(runner.ended.wait(), 20)
+        # The step's files go in a thread, after its end was heard of.
+        async with asyncio.timeout(20):
+            while any((lab.folder / "root" / "containers").iterdir()):  # noqa: ASYNC110 - files tell nobody
+                await asyncio.sleep(0.01)
         await app.close()
 
     asyncio.run(leave())

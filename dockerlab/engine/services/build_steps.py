@@ -7,7 +7,6 @@ Refuses: caches, layers and streams; `engine/build` has those.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import socket
 from collections.abc import Callable, Sequence
@@ -74,15 +73,7 @@ class BuildSteps:
         networks = self._rooms.networks
         if owner.host.network_mode == "none":
             return [networks.loopback()]
-        batches: list[bytes] = []
-        endpoints = networks.endpoints_of(owner.id)
-        if endpoints:
-            netns = os.open(f"/proc/{process.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                batches += [await networks.wire(endpoint, netns) for endpoint in endpoints]
-            finally:
-                os.close(netns)
-        return batches
+        return await networks.wire_process(owner.id, process.pid)
 
     async def _undo(self, step: RunStep, folder: Path) -> None:
         await self._rooms.networks.release(step.id)

@@ -9,6 +9,7 @@ Source:  moby daemon/network.go, daemon/container_operations.go, libnetwork/endp
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -240,6 +241,17 @@ class Networks:
         )
         self._emit(network, "connect", container=endpoint.owner)
         return batch
+
+    async def wire_process(self, owner_id: str, pid: int) -> list[bytes]:
+        """Lay every cable of an owner into its process's namespace; see `wire`."""
+        endpoints = self.endpoints_of(owner_id)
+        if not endpoints:
+            return []
+        netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return [await self.wire(endpoint, netns) for endpoint in endpoints]
+        finally:
+            os.close(netns)
 
     def loopback(self) -> bytes:
         """Return what init shall replay in a namespace that nobody wires (`none`)."""

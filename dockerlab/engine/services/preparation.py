@@ -7,7 +7,6 @@ Refuses: to run anything; it gives the launcher a `Spec` and init its netlink me
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,14 +59,8 @@ class Preparation:
     async def wired(self, container: Container, process: Process) -> Sequence[bytes]:
         """Connect the namespace of a launched process; give back what init shall replay inside."""
         networks = self._rooms.networks
-        endpoints = networks.endpoints_of(container.id)
-        batches: list[bytes] = []
-        if endpoints:
-            netns = os.open(f"/proc/{process.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                batches += [await networks.wire(endpoint, netns) for endpoint in endpoints]
-            finally:
-                os.close(netns)
+        batches = await networks.wire_process(container.id, process.pid)
+        if batches:
             await networks.publish(container, self._rooms.launcher, process)
         elif container.host.network_mode == "none":
             batches.append(networks.loopback())
